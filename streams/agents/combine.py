@@ -1,0 +1,51 @@
+"""Agent on the raw topic: lines to panes to summaries (design, hops 2-4). The work is core.combine's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from faust.types import EventT
+
+from streams.agents.loop import Outgoing, Rows
+from streams.core.combine import Policy, RawPartition
+from streams.core.raw import RawMessage
+from streams.metrics import Instruments
+
+
+@dataclass
+class Combine:
+    """agents.loop.State over raw partitions. summaries, dead_letters: Faust topics."""
+
+    policy: Policy
+    summaries: Any
+    summary_partitions: int
+    dead_letters: Any
+    instruments: Instruments
+
+    def open(self, partition: int, rows: Mapping[str, bytes]) -> RawPartition:
+        """State of a raw partition."""
+        return RawPartition(partition, self.policy, rows)
+
+    def apply(self, state: RawPartition, events: Sequence[EventT]) -> list[Outgoing]:
+        """Fold raw messages; gives their dead letters."""
+        folded = state.fold((event.message.offset, _raw(event)) for event in events)
+        self.instruments.delays(folded.delays, folded.delay_sum)
+        return [Outgoing(self.dead_letters, None, letter.key, letter.value) for letter in folded.dead_letters]
+
+    def flush(self, state: RawPartition) -> list[Outgoing]:
+        """The summaries of what changed."""
+        found = state.summaries(self.summary_partitions)
+        return [Outgoing(self.summaries, one.partition, one.key, one.value) for one in found]
+
+    def checkpoint(self, state: RawPartition) -> tuple[Rows, Rows]:
+        """Panes first, then the row that settles them."""
+        return state.checkpoint()
+
+
+def _raw(event: EventT) -> RawMessage:
+    message = event.message
+    arrival_ms = int((message.timestamp or time.time()) * 1000)
+    return RawMessage.from_kafka(message.value, message.headers or (), arrival_ms)

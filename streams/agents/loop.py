@@ -1,0 +1,216 @@
+"""The Faust shell around a pure state: events in, state kept in a Faust table, offsets acknowledged in order.
+
+Decision 6 of the design: every few seconds what changed is written to the table's changelog and *awaited*; only then are
+the events acknowledged. Faust owns partitions and the changelog; what a row means is the state's business. Work on the
+state runs in one thread of its own, so nothing blocks the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from faust.types import TP, EventT
+from faust.types.tables import CollectionT
+
+from streams.metrics import Instruments
+
+S = TypeVar("S")
+Rows = Mapping[str, bytes | None]
+log = logging.getLogger(__name__)
+
+_CONFIRM_SECONDS = 60.0
+"""How long a write to the broker may take before the worker gives up and is started again from its checkpoint."""
+
+
+class State(Protocol[S]):
+    """What the loop asks of a pure state; each call runs in the core's thread."""
+
+    def open(self, partition: int, rows: Mapping[str, bytes]) -> S:
+        """The state of a partition from its rows."""
+
+    def apply(self, state: S, events: Sequence[EventT]) -> list[Outgoing]:
+        """Take events in order; what must be on the broker before they are acknowledged."""
+
+    def flush(self, state: S) -> list[Outgoing]:
+        """What is due to be sent on (the summaries)."""
+
+    def checkpoint(self, state: S) -> tuple[Rows, Rows]:
+        """(rows to write first, rows to write once those are safe)."""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message to send: topic is a Faust topic."""
+
+    topic: Any
+    partition: int | None
+    key: bytes
+    value: bytes
+
+
+@dataclass(eq=False)
+class Loop(Generic[S]):
+    """One for each agent. `take` is the agent's body, `run` the work beside it.
+
+    flush_seconds, checkpoint_seconds: how often. most_events: how many events are taken at once.
+    """
+
+    name: str
+    topic: str
+    table: CollectionT
+    state: State[S]
+    thread: ThreadPoolExecutor
+    instruments: Instruments
+    flush_seconds: float
+    checkpoint_seconds: float
+    most_events: int = 16
+    states: dict[int, S] = field(default_factory=dict)
+    positions: dict[int, int] = field(default_factory=dict)
+    progressed: float = field(default_factory=time.monotonic)
+    _queue: asyncio.Queue[EventT] = field(default_factory=lambda: asyncio.Queue(maxsize=16))
+    _waiting: dict[int, list[EventT]] = field(default_factory=lambda: defaultdict(list))
+    _sent: list[Awaitable[Any]] = field(default_factory=list)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def take(self, event: EventT) -> None:
+        """Queue an event; waits while the core is behind, so that Kafka holds what memory should not."""
+        await self._queue.put(event)
+
+    async def run(self, *, stopping: Callable[[], bool]) -> None:
+        """Apply what was taken, flush and checkpoint in time, until `stopping`."""
+        flushed = saved = time.monotonic()
+        while not stopping():
+            events = await self._some_events()
+            async with self._lock:
+                if events:
+                    await self._apply(events)
+                now = time.monotonic()
+                if now - flushed >= self.flush_seconds:
+                    flushed = now
+                    await self._flush(list(self.states))
+                if now - saved >= self.checkpoint_seconds:
+                    saved = now
+                    await self._checkpoint(list(self.states))
+
+    async def settle(self, partitions: Iterable[int] | None = None) -> None:
+        """Apply what was taken, flush and checkpoint now: before partitions go, before the worker stops."""
+        async with self._lock:
+            while not self._queue.empty():
+                await self._apply([self._queue.get_nowait() for _ in range(self._queue.qsize())])
+            mine = [one for one in (self.states if partitions is None else partitions) if one in self.states]
+            await self._flush(mine)
+            await self._checkpoint(mine)
+
+    async def drop(self, partitions: Iterable[int]) -> None:
+        """Forget partitions that belong to somebody else now."""
+        async with self._lock:
+            for partition in partitions:
+                self.states.pop(partition, None)
+                self.positions.pop(partition, None)
+                self._waiting.pop(partition, None)
+
+    async def in_core(self, work: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - gives what `work` gives
+        """Run `work` in the core's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work, *args)
+
+    async def open_all(self, partitions: Iterable[int]) -> None:
+        """Read the states of partitions that were just assigned, so that tables are whole before events come."""
+        async with self._lock:
+            for partition in partitions:
+                await self._state(partition)
+
+    async def _some_events(self) -> list[EventT]:
+        try:
+            events = [await asyncio.wait_for(self._queue.get(), timeout=min(self.flush_seconds, 0.2))]
+        except TimeoutError:
+            return []
+        while len(events) < self.most_events and not self._queue.empty():
+            events.append(self._queue.get_nowait())
+        return events
+
+    async def _state(self, partition: int) -> S:
+        if partition not in self.states:
+            prefix = f"{partition}/".encode()
+            store = self.table.data
+            rows = {key[len(prefix) :].decode(): store[key] for key in list(store) if key.startswith(prefix)}
+            self.states[partition] = await self.in_core(self.state.open, partition, rows)
+        return self.states[partition]
+
+    async def _apply(self, events: list[EventT]) -> None:
+        by_partition: dict[int, list[EventT]] = defaultdict(list)
+        for event in events:
+            by_partition[event.message.partition].append(event)
+        for partition, mine in by_partition.items():
+            state = await self._state(partition)
+            self._send(await self.in_core(self.state.apply, state, mine))
+            self._waiting[partition] += mine
+            self.positions[partition] = mine[-1].message.offset
+            for event in mine:
+                event.message.value = None  # held until the checkpoint: the offset is enough
+                event.value = None
+        self.progressed = time.monotonic()
+
+    async def _flush(self, partitions: list[int]) -> None:
+        for partition in partitions:
+            self._send(await self.in_core(self.state.flush, self.states[partition]))
+
+    async def _checkpoint(self, partitions: list[int]) -> None:
+        """First what was sent must be safe, then the rows, then the rows that settle it; then acknowledge."""
+        started = time.monotonic()
+        await self._confirm(self._sent)
+        self._sent.clear()
+        size = 0
+        for partition in partitions:
+            for rows in await self.in_core(self.state.checkpoint, self.states[partition]):
+                size += await self._write(partition, rows)
+            for event in self._waiting.pop(partition, []):
+                event.ack()
+        self.instruments.checkpoint(self.name, time.monotonic() - started, size)
+
+    async def _write(self, partition: int, rows: Rows) -> int:
+        keyed = {f"{partition}/{name}".encode(): value for name, value in rows.items()}
+        await self._confirm(
+            [
+                self.table.send_changelog(partition, key, value, key_serializer="raw", value_serializer="raw")
+                for key, value in keyed.items()
+            ]
+        )
+        store = self.table.data
+        for key, value in keyed.items():
+            _keep(store, partition, key, value)
+        return sum(len(value or b"") for value in keyed.values())
+
+    def _send(self, messages: Sequence[Outgoing]) -> None:
+        self._sent += [
+            message.topic.send_soon(
+                key=message.key, value=message.value, partition=message.partition,
+                key_serializer="raw", value_serializer="raw",
+            )
+            for message in messages
+        ]  # fmt: skip
+
+    async def _confirm(self, futures: Sequence[Awaitable[Any]]) -> None:
+        if futures:
+            await asyncio.wait_for(asyncio.gather(*futures), timeout=_CONFIRM_SECONDS)
+
+
+def _keep(store: Any, partition: int, key: bytes, value: bytes | None) -> None:  # noqa: ANN401 - Faust's memory store
+    """Put a row into the table's own store as recovery would have: Faust takes what we wrote for already there."""
+    if value is None:
+        store.data.pop(key, None)
+        store._key_partition.pop(key, None)  # noqa: SLF001 - Faust has no way to set a row outside of a stream
+        return
+    store.data[key] = value
+    store._key_partition[key] = partition  # noqa: SLF001
+
+
+def partitions_of(topic: str, assigned: Iterable[TP]) -> list[int]:
+    """The partitions of one topic in an assignment."""
+    return sorted(tp.partition for tp in assigned if tp.topic == topic)

@@ -1,0 +1,54 @@
+"""Agent on the summaries topic: summaries to rolling tables (design, hop 5). The work is core.roll's."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from faust.types import EventT
+
+from streams.agents.loop import Outgoing, Rows
+from streams.core.roll import SummaryPartition
+from streams.metrics import Instruments
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Roll:
+    """agents.loop.State over summary partitions. lateness in seconds."""
+
+    lateness: int
+    instruments: Instruments
+
+    def open(self, partition: int, rows: Mapping[str, bytes]) -> SummaryPartition:
+        """State of a summary partition."""
+        del partition
+        return SummaryPartition(self.lateness, rows)
+
+    def apply(self, state: SummaryPartition, events: Sequence[EventT]) -> list[Outgoing]:
+        """Take summaries; one that is not ours is counted and passed over: it holds no records."""
+        for event in events:
+            self._take(state, event)
+        return []
+
+    def flush(self, state: SummaryPartition) -> list[Outgoing]:
+        """Nothing goes on from here yet."""
+        del state
+        return []
+
+    def checkpoint(self, state: SummaryPartition) -> tuple[Rows, Rows]:
+        """Each row is whole by itself."""
+        return state.checkpoint(), {}
+
+    def _take(self, state: SummaryPartition, event: EventT) -> None:
+        try:
+            arrival = state.apply((event.message.key or b"").decode(), event.message.value or b"")
+        except ValueError as problem:
+            self.instruments.foreign_summary()
+            log.warning("summary not understood", extra={"offset": event.message.offset, "problem": str(problem)})
+            return
+        if arrival:
+            self.instruments.visible(time.time() - arrival / 1000)

@@ -1,0 +1,482 @@
+"""The state of one raw partition: raw messages in, panes, counters and dead letters out.
+
+Everything here is a function of the messages up to an offset, the *stamp*: the same messages in other batches, or again
+after a crash, give the same rows. Each row of the state (a pane, the history, what is known, the seen origins) carries
+the stamp that it includes, so what is read again is skipped row by row. The row `meta` is written last: what it includes
+is settled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import cast
+
+import orjson
+import polars as pl
+
+from streams.core import known, tables
+from streams.core.deadletter import DeadLetter, of_lines, of_message
+from streams.core.facts import Facts, facts
+from streams.core.fields import Format, parse_format
+from streams.core.origins import Origins
+from streams.core.panes import Assign, assign
+from streams.core.parse import Parsed, parse
+from streams.core.raw import RawMessage
+from streams.core.tables import TABLES, Frames, Table
+
+HISTORY = -1
+"""The pane that holds all panes older than the retained ones, and records later than those."""
+
+DELAY_BUCKETS = (1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400)
+"""Upper bounds in seconds of the delivery delay's histogram; one more bucket above."""
+
+_JOIN_BYTES = 4 * 1024 * 1024
+_PATIENCE = 16
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Settings of the core. Times in seconds; `retained` in panes; `*_keys` are the budgets of distinct ENIs and ports."""
+
+    pane_seconds: int = 60
+    assign: Assign = "end"
+    lateness: int = 900
+    retained: int = 120
+    max_span: int = 3600
+    future: int = 600
+    eni_keys: int = 100_000
+    port_keys: int = 20_000
+    key_ttl: int = 86_400
+    origins: int = 262_144
+    default_format: Format | None = None
+
+    def limit(self, table: Table) -> int:
+        """How many distinct entities a raw partition keeps apart in `table`; the rest is `other`."""
+        return self.eni_keys if table is tables.ENI else self.port_keys
+
+
+@dataclass
+class Meta:
+    """What is counted, as far as `stamp` (the last raw offset included). All values are totals since the beginning."""
+
+    stamp: int = -1
+    watermark: int | None = None
+    lines: Counter[str] = field(default_factory=Counter)
+    rejects: Counter[str] = field(default_factory=Counter)
+    duplicates: Counter[str] = field(default_factory=Counter)
+    totals: Counter[str] = field(default_factory=Counter)
+    over_budget: Counter[str] = field(default_factory=Counter)
+    expired: Counter[str] = field(default_factory=Counter)
+    bridged: dict[str, int] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return orjson.dumps({"v": 1, **self.__dict__})
+
+    @classmethod
+    def decode(cls, value: bytes) -> Meta:
+        """Raises ValueError when `value` is not one of ours."""
+        found = orjson.loads(value)
+        if found.pop("v", None) != 1:
+            raise ValueError("not a meta row of version 1: written by a newer release")
+        counters = {name: Counter(value) for name, value in found.items() if isinstance(value, dict)}
+        return cls(**{**found, **counters, "bridged": dict(found["bridged"])})
+
+
+@dataclass
+class Pane:
+    """The rows of one pane. Open ones are frames, quiet ones the encoded bytes of their last checkpoint."""
+
+    stamp: int = -1
+    encoded: bytes | None = None
+    frames: Frames | None = None
+    pending: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    unsaved: bool = False
+    unsent: bool = False
+
+    def add(self, rows: Mapping[str, pl.DataFrame], offset: int) -> None:
+        """Add rows, by table, that come from raw offsets up to `offset`."""
+        for name, frame in rows.items():
+            self.pending.setdefault(name, []).append(frame)
+        self.touch(offset)
+        if max(map(len, self.pending.values()), default=0) >= _PATIENCE:
+            self.value()
+
+    def touch(self, offset: int) -> None:
+        """Say that the pane has changed."""
+        self.stamp, self.unsaved, self.unsent = max(self.stamp, offset), True, True
+
+    def value(self) -> Frames:
+        """All rows, each key once."""
+        if self.frames is None:
+            self.frames = tables.decode(self.encoded)[1] if self.encoded else tables.empty_frames()
+        for name, rows in self.pending.items():
+            self.frames[name] = tables.merge(TABLES[name], [self.frames[name], *rows])
+        self.pending = {}
+        return self.frames
+
+    def rest(self, encoded: bytes) -> None:
+        """Keep only the encoded form (unless something came since)."""
+        self.encoded = encoded
+        if not self.pending:
+            self.frames = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One message for `vpcflow.summaries`: the whole value so far of one row, for the keys of one destination."""
+
+    partition: int
+    key: bytes
+    value: bytes
+
+
+@dataclass
+class Folded:
+    """What folding messages gave beside the state. delays: counts for DELAY_BUCKETS and above."""
+
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    delays: list[int] = field(default_factory=lambda: [0] * (len(DELAY_BUCKETS) + 1))
+    delay_sum: int = 0
+    messages: int = 0
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Lines to fold: the messages that they come from, joined. Offsets are raw offsets."""
+
+    messages: Sequence[tuple[int, RawMessage]]
+
+    @property
+    def offset(self) -> int:
+        return self.messages[-1][0]
+
+    @property
+    def first(self) -> RawMessage:
+        return self.messages[0][1]
+
+    def value(self) -> bytes:
+        return b"\n".join(message.value.removesuffix(b"\n") for _, message in self.messages)
+
+    def singly(self) -> Iterator[_Lines]:
+        return (_Lines([one]) for one in self.messages)
+
+
+class RawPartition:
+    """See the file's rule. Not thread-safe: one caller at a time."""
+
+    def __init__(self, partition: int, policy: Policy, rows: Mapping[str, bytes] | None = None) -> None:
+        """Start from `rows` (name -> value, as `checkpoint` gave them), or from nothing."""
+        self.partition = partition
+        self.policy = policy
+        self.meta = Meta()
+        self.panes: dict[int, Pane] = {}
+        self.history = Pane()
+        self.through = 0
+        self.known = known.nothing()
+        self.origins = Origins(policy.origins)
+        self._known_row = Pane()
+        self._gone: list[int] = []
+        self._singly = 0
+        self._waiting_since: int | None = None
+        for name, value in (rows or {}).items():
+            self._restore(name, value)
+        self.panes = {start: pane for start, pane in self.panes.items() if start >= self.through}
+        self._ahead = max(row.stamp for row in (self.history, self._known_row, *self.panes.values()))
+
+    # -- in: messages ---------------------------------------------------------------------------------------------
+
+    def fold(self, messages: Iterable[tuple[int, RawMessage]]) -> Folded:
+        """Take messages with their raw offsets, in order. What is already included is passed over."""
+        out = Folded()
+        for lines in self._joined(self._fresh(messages, out)):
+            self._fold_lines(lines, out)
+            self.meta.stamp = lines.offset
+            self._expire()
+        return out
+
+    def _fresh(self, messages: Iterable[tuple[int, RawMessage]], out: Folded) -> Iterator[tuple[int, RawMessage]]:
+        for offset, message in messages:
+            if offset > self.meta.stamp:
+                out.messages += 1
+                if not message.replay:
+                    self._waiting_since = min(message.arrival_ms, self._waiting_since or message.arrival_ms)
+                yield offset, self._without_repeats(offset, message)
+
+    def _without_repeats(self, offset: int, message: RawMessage) -> RawMessage:
+        """The message, without the lines that came before: all of them, or a bridge's that overlap."""
+        repeated = self._repeated_lines(offset, message)
+        if not repeated:
+            return message
+        lines = message.value.removesuffix(b"\n").split(b"\n", repeated)
+        self.meta.duplicates[message.origin.source] += min(repeated, len(lines))
+        return replace(message, value=lines[repeated] if len(lines) > repeated else b"", error=None)
+
+    def _repeated_lines(self, offset: int, message: RawMessage) -> int:
+        name, bounds = message.origin.name, message.bridge_range()
+        if not name:
+            return 0
+        if bounds is None:
+            seen = self.origins.seen_before(message.origin.key(), offset)
+            return message.value.count(b"\n") + 1 if seen else 0
+        last = self.meta.bridged.get(name, -1)
+        self.meta.bridged[name] = max(last, bounds[1])
+        return message.lines_up_to(last) if last >= bounds[0] else 0
+
+    def _joined(self, messages: Iterable[tuple[int, RawMessage]]) -> Iterator[_Lines]:
+        """Neighbours that can be parsed together; one by one as long as rows of the state are ahead of `meta`."""
+        group: list[tuple[int, RawMessage]] = []
+        for offset, message in messages:
+            if group and not self._joins(group, offset, message):
+                yield _Lines(group)
+                group = []
+            group.append((offset, message))
+        if group:
+            yield _Lines(group)
+
+    def _joins(self, group: list[tuple[int, RawMessage]], offset: int, message: RawMessage) -> bool:
+        last = group[-1][1]
+        alike = (last.format, last.replay) == (message.format, message.replay)
+        plain = message.error is None and last.error is None and bool(message.value) and bool(last.value)
+        size = sum(len(one.value) for _, one in group)
+        return alike and plain and offset > self._ahead and size < _JOIN_BYTES
+
+    def _fold_lines(self, lines: _Lines, out: Folded) -> None:
+        if lines.first.error is not None:
+            self._reject_whole(lines, out)
+        elif lines.first.value and not self._fold_together(lines, out):
+            self._singly = _PATIENCE
+            self._fold_singly(lines, out)
+
+    def _fold_singly(self, lines: _Lines, out: Folded) -> None:
+        for one in lines.singly():
+            self._apply(one, self._parse(one), out)
+            self.meta.stamp = one.offset
+            self._expire()
+
+    def _fold_together(self, lines: _Lines, out: Folded) -> bool:
+        """Parse joined messages at once. False, with nothing changed: they must be taken one by one.
+
+        Joining must not show: a header or a guessed format in one message must not reach into the next, and a late
+        record is late by the messages before its own.
+        """
+        alone = len(lines.messages) == 1
+        if not alone and self._singly:
+            self._singly -= 1
+            return False
+        parsed = self._parse(lines)
+        if not alone and not self._is_plain(lines, parsed):
+            return False
+        self._apply(lines, parsed, out)
+        return True
+
+    def _is_plain(self, lines: _Lines, parsed: Parsed) -> bool:
+        """Whether every line was a record of the given format, none late and none from the future."""
+        records = parsed.records
+        if parsed.headers or parsed.rejects.height or parsed.confidence < 1 or not {"start", "end"} <= set(records.columns):
+            return False
+        if not records.height:
+            return True
+        earliest, latest = records.select(pl.min_horizontal("start", "end").min(), pl.col("end").max()).row(0)
+        if earliest is None or latest is None:
+            return False
+        newest = max(latest, self.meta.watermark or 0)
+        late = earliest - self.policy.pane_seconds <= newest - self.policy.lateness
+        return not late and latest <= lines.first.arrival_ms // 1000 + self.policy.future
+
+    def _parse(self, lines: _Lines) -> Parsed:
+        fmt = parse_format(lines.first.format) if lines.first.format else self.policy.default_format
+        return parse(lines.value(), fmt)
+
+    def _reject_whole(self, lines: _Lines, out: Folded) -> None:
+        reason = lines.first.error or "undecodable"
+        self.meta.lines["reject"] += 1
+        self.meta.rejects[reason] += 1
+        out.dead_letters.append(of_message(self.partition, lines.offset, lines.first, reason))
+
+    def _apply(self, lines: _Lines, parsed: Parsed, out: Folded) -> None:
+        arrival = lines.first.arrival_ms // 1000
+        found = facts(parsed.records, self.known.owners, arrival, replay=lines.first.replay)
+        self._count(parsed, found)
+        if parsed.rejects.height:
+            self.meta.rejects.update(dict(parsed.rejects.get_column("reason").value_counts().iter_rows()))
+            out.dead_letters += of_lines(self.partition, lines.offset, lines.first, parsed.rejects)
+        if found.rows.height:
+            _measure_delay(lines, found.rows, out)
+            self._know(found, lines.offset)
+            self._add(self._placed(found.rows, arrival), lines.offset)
+
+    def _count(self, parsed: Parsed, found: Facts) -> None:
+        rows = found.rows
+        self.meta.lines.update(
+            flow=rows.height, nodata=found.nodata, skipdata=found.skipdata,
+            header=parsed.headers, blank=parsed.blank, reject=parsed.rejects.height,
+        )  # fmt: skip
+        packets, octets = rows.select(pl.col("packets").sum(), pl.col("bytes").sum()).row(0)
+        self.meta.totals.update(flows=rows.height, packets=packets, bytes=octets)
+
+    def _know(self, found: Facts, offset: int) -> None:
+        before = self.known
+        admitted = {
+            name: known.admit(before, table, found.rows, self.policy.limit(table)) for name, table in TABLES.items()
+        }
+        owners, info = found.owners, known.informed(before.info, found.info)
+        if admitted["eni"].height >= self.policy.eni_keys:
+            owners, info = (frame.join(admitted["eni"], on="eni", how="semi") for frame in (owners, info))
+        self.known = known.Known(owners, info, admitted)
+        same = owners is before.owners and info is before.info
+        if not same or any(admitted[name] is not before.admitted[name] for name in TABLES):
+            self._known_row.touch(offset)
+
+    def _placed(self, rows: pl.DataFrame, arrival: int) -> pl.DataFrame:
+        """Facts with their pane, HISTORY where that is gone. Advances the watermark; counts the late and the early."""
+        policy, before = self.policy, self.meta.watermark
+        early = pl.col("last") > arrival + policy.future
+        newest = rows.filter(~early).get_column("last").max()
+        if newest is not None:
+            self.meta.watermark = max(cast("int", newest), before or 0)
+        placed = assign(rows, policy.pane_seconds, policy.assign, policy.max_span)
+        closed = 0 if before is None else before - policy.lateness
+        late = ~early & (pl.col("pane") + policy.pane_seconds <= closed)
+        flows = pl.col("flows") if "flows" in placed.columns else pl.lit(1)
+        counted = placed.select((late * flows).sum().alias("late"), (early * flows).sum().alias("future"))
+        self.meta.totals.update(counted.row(0, named=True))
+        gone = early | (pl.col("pane") < max(self.through, self._horizon()))
+        return placed.with_columns(pl.when(gone).then(HISTORY).otherwise("pane").alias("pane"))
+
+    def _horizon(self) -> int:
+        """Panes that start before this are no longer kept apart."""
+        if self.meta.watermark is None:
+            return 0
+        newest = self.meta.watermark - self.meta.watermark % self.policy.pane_seconds
+        return newest - (self.policy.retained - 1) * self.policy.pane_seconds
+
+    def _add(self, placed: pl.DataFrame, offset: int) -> None:
+        by_pane: dict[int, dict[str, pl.DataFrame]] = {}
+        for name, table in TABLES.items():
+            delta = tables.aggregate(placed, table, ["pane"])
+            delta, strangers = known.within_budget(table, delta, self.known.admitted[name])
+            self.meta.over_budget[name] += strangers
+            for (start,), rows in delta.partition_by("pane", as_dict=True).items():
+                by_pane.setdefault(cast("int", start), {})[name] = rows.select(*table.schema)
+        for start, frames in by_pane.items():
+            pane = self.history if start == HISTORY else self.panes.setdefault(start, Pane())
+            if pane.stamp < offset:
+                pane.add(frames, offset)
+
+    def _expire(self) -> None:
+        """Panes that are no longer kept apart go into the history."""
+        horizon = self._horizon()
+        if horizon <= self.through:
+            return
+        self.through = horizon
+        for start in sorted(start for start in self.panes if start < horizon):
+            self._gone.append(start)
+            self.history.add(self.panes.pop(start).value(), self.meta.stamp)
+        self.history.touch(self.meta.stamp)
+        self._forget_idle()
+
+    def _forget_idle(self) -> None:
+        before = cast("int", self.meta.watermark) - self.policy.key_ttl
+        frames = self.history.value()
+        for name, table in TABLES.items():
+            gone = known.idle(table, frames[name], before)
+            if not gone.height:
+                continue
+            entity = list(table.entity)
+            moved = tables.relabel(frames[name].join(gone, on=entity, how="semi"), table.expired)
+            frames[name] = tables.merge(table, [frames[name].join(gone, on=entity, how="anti"), moved])
+            self.meta.expired[name] += gone.height
+            self.known = known.forget(self.known, table, gone)
+            self._known_row.touch(self.meta.stamp)
+
+    # -- out: rows of the state, and summaries --------------------------------------------------------------------
+
+    def checkpoint(self) -> tuple[dict[str, bytes], dict[str, bytes | None]]:
+        """What changed since the last call: (rows to write first, rows to write once those are safe; None deletes)."""
+        first = {f"origins/{bucket}": value for bucket, value in self.origins.rows()}
+        rows: dict[str, bytes] = {name: value for name, value in first.items() if value is not None}
+        closed = (self.meta.watermark or 0) - self.policy.lateness
+        for start, pane in self.panes.items():
+            if pane.unsaved:
+                rows[f"pane/{start}"] = self._save(pane, pane.value(), keep=start > closed)
+        if self.history.unsaved:
+            rows["history"] = self._save(self.history, self.history.value(), keep=True)
+        if self._known_row.unsaved:
+            rows["known"] = self._save(self._known_row, self.known.frames(), keep=True)
+        then: dict[str, bytes | None] = {name: None for name, value in first.items() if value is None}
+        then |= {f"pane/{start}": None for start in self._gone}
+        self._gone = []
+        return rows, {**then, "meta": self.meta.encode()}
+
+    def _save(self, pane: Pane, frames: Frames, *, keep: bool) -> bytes:
+        encoded = tables.encode({"stamp": pane.stamp, "through": self.through}, frames)
+        pane.unsaved = False
+        if not keep and not pane.unsent:
+            pane.rest(encoded)
+        return encoded
+
+    def _restore(self, name: str, value: bytes) -> None:
+        kind, _, rest = name.partition("/")
+        if kind == "meta":
+            self.meta = Meta.decode(value)
+        elif kind == "origins":
+            self.origins.restore(int(rest), value)
+        elif kind == "known":
+            head, frames = tables.decode(value)
+            self._known_row.stamp, self.known = cast("int", head["stamp"]), known.Known.of_frames(frames)
+        elif kind == "history":
+            self.history, self.through = _resting(value), cast("int", tables.head(value)["through"])
+        else:
+            self.panes[int(rest)] = _resting(value)
+
+    def summaries(self, partitions: int) -> list[Summary]:
+        """What changed since the last call, for each of `partitions` summary partitions."""
+        changed: list[tuple[str, Pane, Frames]] = [
+            (f"pane/{start}", pane, pane.value()) for start, pane in self.panes.items() if pane.unsent
+        ]
+        if self.history.unsent:
+            changed.append(("history", self.history, self.history.value()))
+        if self._known_row.unsent:
+            changed.append(("known", self._known_row, {"owners": self.known.owners, "info": self.known.info}))
+        found = [summary for name, pane, frames in changed for summary in self._summarise(name, pane, frames, partitions)]
+        if found:
+            self._waiting_since = None
+        return found
+
+    def _summarise(self, name: str, pane: Pane, frames: Frames, partitions: int) -> Iterator[Summary]:
+        pane.unsent = False
+        head = {
+            "row": name, "source": self.partition, "stamp": pane.stamp, "through": self.through,
+            "watermark": self.meta.watermark, "arrival": self._waiting_since,
+        }  # fmt: skip
+        split = {
+            key: frame.with_columns(tables.destination(TABLES.get(key, tables.ENI), partitions).alias("_to"))
+            .partition_by("_to", as_dict=True, include_key=False)
+            for key, frame in frames.items()
+        }  # fmt: skip
+        holders = {cast("int", to) for parts in split.values() for (to,) in parts}
+        for to in sorted(holders) if name.startswith("pane/") else range(partitions):  # what may shrink goes to all
+            mine = {key: parts.get((to,), frames[key].clear()) for key, parts in split.items()}
+            yield Summary(to, f"{self.partition}/{name}".encode(), tables.encode(head, mine))
+
+
+def _resting(value: bytes) -> Pane:
+    return Pane(stamp=cast("int", tables.head(value)["stamp"]), encoded=value)
+
+
+def _measure_delay(lines: _Lines, rows: pl.DataFrame, out: Folded) -> None:
+    """How long after its end each record arrived. A replay's delay says nothing."""
+    if lines.first.replay:
+        return
+    ends = list(accumulate(message.value.count(b"\n", 0, -1) + 1 for _, message in lines.messages))
+    arrivals = pl.Series([message.arrival_ms // 1000 for _, message in lines.messages], dtype=pl.Int64)
+    at = pl.Series(ends, dtype=pl.UInt32).search_sorted(rows.get_column("line"), side="right")
+    delay = (arrivals.gather(at) - rows.get_column("last")).clip(lower_bound=0)
+    out.delay_sum += cast("int", delay.sum())
+    buckets = pl.Series(DELAY_BUCKETS, dtype=pl.Int64).search_sorted(delay, side="left")
+    for bucket, count in buckets.value_counts().iter_rows():
+        out.delays[bucket] += count

@@ -1,0 +1,132 @@
+"""Which way a record went, seen from its ENI.
+
+`flow-direction` says it, where the format has it (v5). Else it is learnt: AWS writes the ENI's own primary address as
+`srcaddr` of what leaves and as `dstaddr` of what arrives, so the address that all of an ENI's records share is its own.
+While an ENI has only ever talked to one peer, both addresses are shared and its rows carry the codes LOW and HIGH (which
+of the pair was the sender); `resolved` turns them into directions as soon as anything tells, in whatever order the
+records came. Rows are never guessed at when they are counted, so no order and no cut of the input changes them.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+UNKNOWN, INGRESS, EGRESS, LOW4, HIGH4, LOW6, HIGH6 = range(7)
+"""Codes of the column `direction`. LOWn: sent by the lower address of the ENI's only pair so far, in IP version n."""
+NAMES = ("unknown", "ingress", "egress")
+
+OWNERS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "eni": pl.String,
+    "six": pl.Boolean,
+    "low": pl.String,
+    "high": pl.String,
+    "own": pl.String,
+}
+"""What is learnt, a row per ENI and IP version. own: null = not yet; "" = records contradict each other."""
+
+_KEYS = ["eni", "six"]
+_PRIVATE = r"^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd]|fe80)"
+
+
+def no_owners() -> pl.DataFrame:
+    """Nothing learnt yet."""
+    return pl.DataFrame(schema=OWNERS_SCHEMA)
+
+
+def learn(owners: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+    """`owners` with what `records` (eni, srcaddr, dstaddr: String) add. Records with a missing address teach nothing."""
+    known = _with_owner(records, owners).filter(
+        pl.col("own").is_null() & pl.col("srcaddr").is_not_null() & pl.col("dstaddr").is_not_null()
+    )
+    if not known.height:
+        return owners
+    pairs = known.with_columns(
+        pl.min_horizontal("srcaddr", "dstaddr").alias("_low"), pl.max_horizontal("srcaddr", "dstaddr").alias("_high")
+    ).with_columns(
+        pl.coalesce("low", pl.col("_low").first().over(_KEYS)).alias("low"),
+        pl.coalesce("high", pl.col("_high").first().over(_KEYS)).alias("high"),
+    )
+    fresh = pairs.group_by(_KEYS).agg(
+        pl.col("low").first(),
+        pl.col("high").first(),
+        ((pl.col("low") == pl.col("_low")) | (pl.col("low") == pl.col("_high"))).all().alias("_keeps_low"),
+        ((pl.col("high") == pl.col("_low")) | (pl.col("high") == pl.col("_high"))).all().alias("_keeps_high"),
+    )
+    return pl.concat([owners.join(fresh, on=_KEYS, how="anti"), fresh.select(*_KEYS, "low", "high", _own())])
+
+
+def code(records: pl.DataFrame, owners: pl.DataFrame) -> pl.Series:
+    """UInt8: the code of each of `records` (eni, srcaddr, dstaddr), in their order."""
+    six, lower = pl.col("six"), pl.col("srcaddr") <= pl.col("dstaddr")
+    pending = pl.when(six).then(pl.when(lower).then(LOW6).otherwise(HIGH6)).otherwise(
+        pl.when(lower).then(LOW4).otherwise(HIGH4)
+    )
+    rule = (
+        pl.when(pl.col("srcaddr") == pl.col("own")).then(EGRESS)
+        .when(pl.col("dstaddr") == pl.col("own")).then(INGRESS)
+        .when(pl.col("own").is_null() & lower.is_not_null()).then(pending)
+        .otherwise(UNKNOWN)
+    )  # fmt: skip
+    return _with_owner(records, owners).select(rule.cast(pl.UInt8).alias("direction")).to_series()
+
+
+def combined(owners: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """What several raw partitions learnt of the same ENIs: each one's frame again, `own` told by all of them together.
+
+    The address that every partition still holds for possible is the ENI's; several: open (null); none: "".
+    """
+    if not owners:
+        return []
+    every = pl.concat(frame.with_columns(pl.lit(n).alias("_source")) for n, frame in enumerate(owners))
+    possible = pl.when(pl.col("own").is_null()).then(pl.concat_list("low", "high")).otherwise(pl.concat_list("own"))
+    votes = every.select(*_KEYS, "_source", possible.alias("_addr")).explode("_addr").unique()
+    sources = every.group_by(_KEYS).agg(pl.len().alias("_sources"))
+    shared = votes.group_by(*_KEYS, "_addr").agg(pl.len().alias("_votes")).join(sources, on=_KEYS)
+    own = shared.group_by(_KEYS).agg(pl.col("_addr").filter(pl.col("_votes") == pl.col("_sources")).alias("_all"))
+    told = own.select(
+        *_KEYS,
+        pl.when(pl.col("_all").list.len() == 0).then(pl.lit(""))
+        .when(pl.col("_all").list.len() == 1).then(pl.col("_all").list.first()).alias("own"),
+    )  # fmt: skip
+    return [frame.drop("own").join(told, on=_KEYS, how="left") for frame in owners]
+
+
+def resolved(rows: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
+    """`rows` (eni, direction, ...) with every code turned into UNKNOWN, INGRESS or EGRESS. Merge afterwards.
+
+    `owners` are those of the raw partition that the rows come from, as `combined` gives them back.
+    An open pair of a private and a public address is read as the private one's: VPC addresses are private. Else UNKNOWN.
+    """
+    open_rows = pl.col("direction") >= LOW4
+    if not rows.select(open_rows.any()).item():
+        return rows
+    six = pl.col("direction") >= LOW6
+    low_sent = (pl.col("direction") == LOW4) | (pl.col("direction") == LOW6)
+    low_private, high_private = (pl.col(side).str.contains(_PRIVATE) for side in ("low", "high"))
+    own = pl.when(pl.col("own").is_not_null()).then("own").when(low_private & ~high_private).then("low").when(
+        high_private & ~low_private
+    ).then("high")
+    sent = pl.when(own == pl.col("low")).then(low_sent).when(own == pl.col("high")).then(~low_sent)
+    told = pl.when(sent.is_null()).then(UNKNOWN).when(sent).then(EGRESS).otherwise(INGRESS)
+    joined = rows.with_columns(six.alias("six")).join(owners, on=_KEYS, how="left", maintain_order="left")
+    return joined.with_columns(
+        pl.when(open_rows).then(told).otherwise("direction").cast(pl.UInt8).alias("direction")
+    ).select(rows.columns)
+
+
+def _own() -> pl.Expr:
+    low, high = pl.col("_keeps_low"), pl.col("_keeps_high")
+    alone = pl.col("low") == pl.col("high")
+    return (
+        pl.when(low & high & ~alone).then(None)
+        .when(low).then("low")
+        .when(high).then("high")
+        .otherwise(pl.lit("")).alias("own")
+    )  # fmt: skip
+
+
+def _with_owner(records: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
+    side = pl.coalesce("srcaddr", "dstaddr", pl.lit("")).str.contains(":", literal=True)
+    return records.select("eni", "srcaddr", "dstaddr", side.alias("six")).join(
+        owners, on=_KEYS, how="left", maintain_order="left"
+    )

@@ -1,0 +1,131 @@
+"""Parsed records -> facts: what the tables count, in one shape whatever the format was.
+
+Columns: eni String, direction UInt8, port Int32, protocol Int16, action UInt8, replay Boolean, packets Int64,
+bytes Int64, first Int64, last Int64 (epoch seconds), line UInt32 (in the input, from 0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from streams.core import direction, ports, tables
+from streams.core.parse import is_flow, is_nodata, is_skipdata
+
+INFO_FIELDS = (
+    "account-id", "vpc-id", "subnet-id", "instance-id", "region", "az-id", "interface-type",
+)  # fmt: skip
+"""Fields that describe an ENI itself, where the format has them: the labels of `vpcflow_eni_info`."""
+
+_ENI_FIELDS = ("interface-id", "resource-id", "tgw-attachment-id", "tgw-id")
+_ACTION_CODES = {name: code for code, name in enumerate(tables.ACTIONS) if code}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """rows: the facts, one per flow; nodata, skipdata: records that count no flow; owners: see core.direction;
+    info: what the records say of their ENIs, a row per ENI (see core.known)."""
+
+    rows: pl.DataFrame
+    nodata: int
+    skipdata: int
+    owners: pl.DataFrame
+    info: pl.DataFrame
+
+
+def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: bool) -> Facts:
+    """Facts of `records` (see core.parse), the ENIs' own addresses learnt on the way (see core.direction).
+
+    `arrival` (epoch seconds) is the time of records whose format has none. NODATA and SKIPDATA records count as such,
+    by their log-status alone, whatever else they carry.
+    """
+    nodata, skipdata = _count(records, is_nodata(records)), _count(records, is_skipdata(records))
+    flows = records.filter(is_flow(records)) if nodata or skipdata else records
+    flows = flows.with_columns(_eni(records).alias("eni"))
+    told = "flow-direction" in flows.columns
+    if not told:
+        flows, owners = _learn(flows, owners)
+    elif flows.get_column("flow-direction").null_count():
+        blind = flows.filter(pl.col("flow-direction").is_null())
+        owners = direction.learn(owners, _sides(blind))
+        flows = flows.with_columns(direction.code(_sides(flows), owners).alias("_code"))
+    rows = flows.select(
+        "eni",
+        _direction(flows).alias("direction"),
+        _port(flows).alias("port"),
+        _number(flows, "protocol", ports.UNKNOWN).cast(pl.Int16).alias("protocol"),
+        _action(flows).alias("action"),
+        pl.lit(replay).alias("replay"),
+        _number(flows, "packets", 0).alias("packets"),
+        _number(flows, "bytes", 0).alias("bytes"),
+        _time(flows, ("start", "end"), arrival).alias("first"),
+        _time(flows, ("end", "start"), arrival).alias("last"),
+        "line",
+    )
+    return Facts(rows, nodata, skipdata, owners, _info(flows))
+
+
+def _learn(flows: pl.DataFrame, owners: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    sides = _sides(flows)
+    owners = direction.learn(owners, sides)
+    return flows.with_columns(direction.code(sides, owners).alias("_code")), owners
+
+
+def _count(records: pl.DataFrame, where: pl.Expr) -> int:
+    return int(records.select(where.sum()).item() or 0) if records.height else 0
+
+
+def _sides(flows: pl.DataFrame) -> pl.DataFrame:
+    return flows.select("eni", _text(flows, "srcaddr").alias("srcaddr"), _text(flows, "dstaddr").alias("dstaddr"))
+
+
+def _text(flows: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.col(name) if name in flows.columns else pl.lit(None, dtype=pl.String)
+
+
+def _number(flows: pl.DataFrame, name: str, missing: int) -> pl.Expr:
+    return pl.col(name).fill_null(missing) if name in flows.columns else pl.lit(missing, dtype=pl.Int64)
+
+
+def _eni(records: pl.DataFrame) -> pl.Expr:
+    present = [pl.col(name) for name in _ENI_FIELDS if name in records.columns]
+    return pl.coalesce(*present, pl.lit(tables.UNKNOWN_ENI))
+
+
+def _direction(flows: pl.DataFrame) -> pl.Expr:
+    learnt = pl.col("_code") if "_code" in flows.columns else pl.lit(direction.UNKNOWN)
+    if "flow-direction" not in flows.columns:
+        return learnt.cast(pl.UInt8)
+    told = pl.col("flow-direction")
+    return (
+        pl.when(told == "ingress").then(direction.INGRESS)
+        .when(told == "egress").then(direction.EGRESS)
+        .otherwise(learnt).cast(pl.UInt8)
+    )  # fmt: skip
+
+
+def _action(flows: pl.DataFrame) -> pl.Expr:
+    action = _text(flows, "action")
+    rule = pl.when(action == "ACCEPT").then(_ACTION_CODES["ACCEPT"]).when(action == "REJECT").then(_ACTION_CODES["REJECT"])
+    return rule.otherwise(0).cast(pl.UInt8)
+
+
+def _port(flows: pl.DataFrame) -> pl.Expr:
+    if not {"srcport", "dstport"} <= set(flows.columns):
+        return pl.lit(ports.UNKNOWN, dtype=pl.Int32)
+    flags = pl.col("tcp-flags") if "tcp-flags" in flows.columns else None
+    return ports.service_port(pl.col("srcport"), pl.col("dstport"), flags)
+
+
+def _time(flows: pl.DataFrame, names: tuple[str, ...], arrival: int) -> pl.Expr:
+    present = [pl.col(name) for name in names if name in flows.columns]
+    return pl.coalesce(*present, pl.lit(arrival, dtype=pl.Int64))
+
+
+def _info(flows: pl.DataFrame) -> pl.DataFrame:
+    """A row per ENI: `eni`, then INFO_FIELDS (String, null where the format lacks it), `seen` Int64 (latest end)."""
+    return flows.group_by("eni").agg(
+        *(_text(flows, name).max().alias(name) for name in INFO_FIELDS),
+        _time(flows, ("end", "start"), 0).max().alias("seen"),
+    )
