@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from faust.types import EventT
@@ -17,13 +17,19 @@ from streams.metrics import Instruments
 
 @dataclass
 class Combine:
-    """agents.loop.State over raw partitions. summaries, dead_letters: Faust topics."""
+    """agents.loop.State over raw partitions. summaries, dead_letters: Faust topics.
+
+    idle_seconds: a raw partition without messages for so long is idle, by `clock` (seconds, monotonic).
+    """
 
     policy: Policy
     summaries: Any
     summary_partitions: int
     dead_letters: Any
     instruments: Instruments
+    idle_seconds: float
+    clock: Callable[[], float] = time.monotonic
+    _busy: dict[int, float] = field(default_factory=dict)
 
     def open(self, partition: int, rows: Mapping[str, bytes]) -> RawPartition:
         """State of a raw partition."""
@@ -31,13 +37,15 @@ class Combine:
 
     def apply(self, state: RawPartition, events: Sequence[EventT]) -> list[Outgoing]:
         """Fold raw messages; gives their dead letters."""
+        self._busy[state.partition] = self.clock()
         folded = state.fold((event.message.offset, _raw(event)) for event in events)
         self.instruments.delays(folded.delays, folded.delay_sum)
         return [Outgoing(self.dead_letters, None, letter.key, letter.value) for letter in folded.dead_letters]
 
     def flush(self, state: RawPartition) -> list[Outgoing]:
         """The summaries of what changed."""
-        found = state.summaries(self.summary_partitions)
+        quiet = self.clock() - self._busy.setdefault(state.partition, self.clock())
+        found = state.summaries(self.summary_partitions, idle=quiet > self.idle_seconds)
         return [Outgoing(self.summaries, one.partition, one.key, one.value) for one in found]
 
     def checkpoint(self, state: RawPartition) -> tuple[Rows, Rows]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -24,34 +23,15 @@ from streams.core.combine import Meta, Policy, RawPartition
 from streams.core.known import INFO_SCHEMA
 from streams.core.roll import SummaryPartition
 from streams.core.tables import TABLES
+from streams.kafka import LARGEST_MESSAGE, tls_context
 from streams.metrics import Instruments, Snapshot
 from streams.names import Names
+from streams.settings import Client
 
 log = logging.getLogger(__name__)
 
 _STALLED_SECONDS = 60.0
 """With messages waiting and none taken for so long, the worker is not ready."""
-_FETCH_BYTES = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """How to reach Kafka. bootstrap: host:port[,host:port]; credentials and TLS as Faust and aiokafka take them."""
-
-    bootstrap: str
-    sasl_mechanism: str = ""
-    sasl_username: str = ""
-    sasl_password: str = ""
-    ssl_context: ssl.SSLContext | None = None
-
-    def credentials(self) -> faust.SASLCredentials | faust.SSLCredentials | None:
-        """For Faust."""
-        if self.sasl_mechanism:
-            return faust.SASLCredentials(
-                username=self.sasl_username, password=self.sasl_password, ssl_context=self.ssl_context,
-                mechanism=self.sasl_mechanism,
-            )  # fmt: skip
-        return faust.SSLCredentials(context=self.ssl_context) if self.ssl_context else None
 
 
 @dataclass(frozen=True)
@@ -64,6 +44,7 @@ class Plan:
     policy: Policy
     flush_seconds: float = 1.0
     checkpoint_seconds: float = 5.0
+    idle_seconds: float = 30.0
     session_seconds: float = 30.0
     instance_id: str = ""
 
@@ -71,20 +52,22 @@ class Plan:
 class Worker:
     """`start`, then it works until `stop`, or until `failed` is set because something broke."""
 
-    def __init__(self, cluster: Cluster, plan: Plan, instruments: Instruments) -> None:
-        """Nothing is reached yet."""
+    def __init__(self, bootstrap: str, client: Client, plan: Plan, instruments: Instruments) -> None:
+        """bootstrap: host:port[,host:port...]. Nothing is reached yet."""
         self._plan = plan
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="core")
         self._stopping = False
         self._recovered: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] | None = None
-        self.app = _faust_app(cluster, plan)
+        self.app = _faust_app(bootstrap, client, plan)
         names, topic = plan.names, self.app.topic
         raw = topic(names.raw, value_serializer="raw", key_serializer="raw")
         summaries = topic(names.summaries, value_serializer="raw", key_serializer="raw")
         dead_letters = topic(names.dead_letters, value_serializer="raw", key_serializer="raw")
-        combine = Combine(plan.policy, summaries, plan.summary_partitions, dead_letters, instruments)
+        combine = Combine(
+            plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds
+        )
         self.combine: Loop[RawPartition] = Loop(
             "combine", names.raw, self._table("combine", names.combine_changelog, plan.raw_partitions), combine,
             self._thread, instruments, plan.flush_seconds, plan.checkpoint_seconds,
@@ -144,14 +127,14 @@ class Worker:
     def _lag(self, loop: Loop[Any]) -> dict[int, int]:
         consumer = self.app.consumer
         waiting = {}
-        for partition in partitions_of(loop.topic, self.app.assignment() if self._recovered else ()):
+        for partition in partitions_of(loop.topic, consumer.assignment() if self._recovered else ()):
             highwater = consumer.highwater(TP(loop.topic, partition)) or 0
             waiting[partition] = max(0, highwater - loop.positions.get(partition, highwater - 1) - 1)
         return waiting
 
     def _table(self, name: str, changelog: str, partitions: int) -> Any:  # noqa: ANN401 - faust.Table is untyped
         return self.app.Table(
-            name, partitions=partitions, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
+            name, partitions=partitions, key_type=bytes, value_type=bytes,
             changelog_topic=self.app.topic(
                 changelog, partitions=partitions, internal=True, compacting=True, deleting=False,
                 key_serializer="raw", value_serializer="raw", acks=False,
@@ -167,9 +150,14 @@ class Worker:
         self.app.agent(channel, name=loop.name, concurrency=1)(body)
 
     async def _note_recovered(self, name: str) -> None:
+        """Faust forgets an exception raised here: it must end the worker all the same."""
         loop = next(loop for loop in self._loops if loop.name == name)
-        await loop.open_all(partitions_of(loop.topic, self.app.assignment()))
-        self._recovered.add(name)
+        try:
+            await loop.open_all(partitions_of(loop.topic, self.app.consumer.assignment()))
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it is fatal and told
+            self._fail(problem)
+        else:
+            self._recovered.add(name)
 
     async def _revoked(self, _app: object, revoked: set[TP], **_: object) -> None:
         self._recovered.clear()
@@ -189,9 +177,12 @@ class Worker:
             raise self.app.crash_reason or RuntimeError("the Faust app stopped by itself")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if self._stopping or task.cancelled() or self.failed is None or self.failed.done():
-            return
-        self.failed.set_exception(task.exception() or RuntimeError(f"{task.get_name()} ended"))
+        if not (self._stopping or task.cancelled()):
+            self._fail(task.exception() or RuntimeError(f"{task.get_name()} ended"))
+
+    def _fail(self, problem: BaseException) -> None:
+        if self.failed is not None and not self.failed.done():
+            self.failed.set_exception(problem)
 
 
 async def _within(seconds: float, work: Any, what: str) -> None:  # noqa: ANN401 - any awaitable
@@ -214,25 +205,34 @@ def _read(raw: Mapping[int, RawPartition], rolled: Mapping[int, SummaryPartition
     }
 
 
-def _faust_app(cluster: Cluster, plan: Plan) -> faust.App:
-    brokers: Sequence[URL] = [URL(f"kafka://{address}") for address in cluster.bootstrap.split(",")]
+def _credentials(client: Client) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    tls = tls_context(client) if client.security_protocol.endswith("SSL") else None
+    if not client.sasl_mechanism:
+        return faust.SSLCredentials(context=tls) if tls else None
+    return faust.SASLCredentials(
+        username=client.sasl_username, password=client.sasl_password.get_secret_value(),
+        mechanism=client.sasl_mechanism, ssl_context=tls,
+    )  # fmt: skip
+
+
+def _faust_app(bootstrap: str, client: Client, plan: Plan) -> faust.App:
     return faust.App(
         plan.names.group,
-        broker=list(brokers),
-        broker_credentials=cluster.credentials(),
+        broker=[URL(f"kafka://{address}") for address in bootstrap.split(",")],
+        broker_credentials=_credentials(client),
         autodiscover=False,
         store="memory://",
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=_FETCH_BYTES,
+        consumer_max_fetch_size=LARGEST_MESSAGE,
         consumer_group_instance_id=plan.instance_id or None,
         broker_session_timeout=plan.session_seconds,
         broker_heartbeat_interval=plan.session_seconds / 10,
         broker_commit_interval=1.0,
         producer_compression_type="lz4",
-        producer_max_request_size=_FETCH_BYTES,
+        producer_max_request_size=LARGEST_MESSAGE,
         stream_buffer_maxsize=32,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,

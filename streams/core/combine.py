@@ -182,6 +182,7 @@ class RawPartition:
         self._gone: list[int] = []
         self._singly = 0
         self._waiting_since: int | None = None
+        self._told: tuple[int | None, bool, int] = (None, False, 0)
         for name, value in (rows or {}).items():
             self._restore(name, value)
         self.panes = {start: pane for start, pane in self.panes.items() if start >= self.through}
@@ -306,8 +307,10 @@ class RawPartition:
             out.dead_letters += of_lines(self.partition, lines.offset, lines.first, parsed.rejects)
         if found.rows.height:
             _measure_delay(lines, found.rows, out)
-            self._know(found, lines.offset)
-            self._add(self._placed(found.rows, arrival), lines.offset)
+            placed = self._placed(found.rows, arrival)
+            deltas = {name: tables.aggregate(placed, table, ["pane"]) for name, table in TABLES.items()}
+            self._know(found, deltas, lines.offset)
+            self._add(deltas, lines.offset)
 
     def _count(self, parsed: Parsed, found: Facts) -> None:
         rows = found.rows
@@ -318,10 +321,11 @@ class RawPartition:
         packets, octets = rows.select(pl.col("packets").sum(), pl.col("bytes").sum()).row(0)
         self.meta.totals.update(flows=rows.height, packets=packets, bytes=octets)
 
-    def _know(self, found: Facts, offset: int) -> None:
+    def _know(self, found: Facts, deltas: Frames, offset: int) -> None:
         before = self.known
         admitted = {
-            name: known.admit(before, table, found.rows, self.policy.limit(table)) for name, table in TABLES.items()
+            name: known.admit(before, table, deltas[name], found.rows, self.policy.limit(table))
+            for name, table in TABLES.items()
         }
         owners, info = found.owners, known.informed(before.info, found.info)
         if admitted["eni"].height >= self.policy.eni_keys:
@@ -354,11 +358,10 @@ class RawPartition:
         newest = self.meta.watermark - self.meta.watermark % self.policy.pane_seconds
         return newest - (self.policy.retained - 1) * self.policy.pane_seconds
 
-    def _add(self, placed: pl.DataFrame, offset: int) -> None:
+    def _add(self, deltas: Frames, offset: int) -> None:
         by_pane: dict[int, dict[str, pl.DataFrame]] = {}
         for name, table in TABLES.items():
-            delta = tables.aggregate(placed, table, ["pane"])
-            delta, strangers = known.within_budget(table, delta, self.known.admitted[name])
+            delta, strangers = known.within_budget(table, deltas[name], self.known.admitted[name])
             self.meta.over_budget[name] += strangers
             for (start,), rows in delta.partition_by("pane", as_dict=True).items():
                 by_pane.setdefault(cast("int", start), {})[name] = rows.select(*table.schema)
@@ -433,8 +436,11 @@ class RawPartition:
         else:
             self.panes[int(rest)] = _resting(value)
 
-    def summaries(self, partitions: int) -> list[Summary]:
-        """What changed since the last call, for each of `partitions` summary partitions."""
+    def summaries(self, partitions: int, *, idle: bool = False) -> list[Summary]:
+        """What changed since the last call, for each of `partitions` summary partitions.
+
+        idle: nothing has come for a while, so this partition's watermark shall hold nobody back.
+        """
         changed: list[tuple[str, Pane, Frames]] = [
             (f"pane/{start}", pane, pane.value()) for start, pane in self.panes.items() if pane.unsent
         ]
@@ -445,7 +451,16 @@ class RawPartition:
         found = [summary for name, pane, frames in changed for summary in self._summarise(name, pane, frames, partitions)]
         if found:
             self._waiting_since = None
-        return found
+        return found + self._clock_summaries(partitions, idle=idle)
+
+    def _clock_summaries(self, partitions: int, *, idle: bool) -> list[Summary]:
+        """How far event time has come, for everybody: a summary partition may hold none of this one's keys."""
+        told = (self.meta.watermark, idle, partitions)
+        if told == self._told or self.meta.watermark is None:
+            return []
+        self._told = told
+        head = {"row": "clock", "source": self.partition, "watermark": self.meta.watermark, "idle": idle}
+        return [Summary(to, f"{self.partition}/clock".encode(), tables.encode(head, {})) for to in range(partitions)]
 
     def _summarise(self, name: str, pane: Pane, frames: Frames, partitions: int) -> Iterator[Summary]:
         pane.unsent = False

@@ -33,14 +33,21 @@ def no_owners() -> pl.DataFrame:
     return pl.DataFrame(schema=OWNERS_SCHEMA)
 
 
-def learn(owners: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
-    """`owners` with what `records` (eni, srcaddr, dstaddr: String) add. Records with a missing address teach nothing."""
-    known = _with_owner(records, owners).filter(
-        pl.col("own").is_null() & pl.col("srcaddr").is_not_null() & pl.col("dstaddr").is_not_null()
-    )
-    if not known.height:
-        return owners
-    pairs = known.with_columns(
+def follow(records: pl.DataFrame, owners: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+    """The code of each of `records` (eni, srcaddr, dstaddr: String) in their order, and `owners` with what they add.
+
+    Records with a missing address teach nothing. `owners` is the very frame it was when nothing was learnt.
+    """
+    joined = _with_owner(records, owners)
+    open_records = joined.filter(pl.col("own").is_null() & pl.all_horizontal(pl.col("srcaddr", "dstaddr").is_not_null()))
+    if open_records.height:
+        owners = _learnt(owners, open_records)
+        joined = _with_owner(records, owners)
+    return _codes(joined), owners
+
+
+def _learnt(owners: pl.DataFrame, open_records: pl.DataFrame) -> pl.DataFrame:
+    pairs = open_records.with_columns(
         pl.min_horizontal("srcaddr", "dstaddr").alias("_low"), pl.max_horizontal("srcaddr", "dstaddr").alias("_high")
     ).with_columns(
         pl.coalesce("low", pl.col("_low").first().over(_KEYS)).alias("low"),
@@ -55,8 +62,7 @@ def learn(owners: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([owners.join(fresh, on=_KEYS, how="anti"), fresh.select(*_KEYS, "low", "high", _own())])
 
 
-def code(records: pl.DataFrame, owners: pl.DataFrame) -> pl.Series:
-    """UInt8: the code of each of `records` (eni, srcaddr, dstaddr), in their order."""
+def _codes(joined: pl.DataFrame) -> pl.Series:
     six, lower = pl.col("six"), pl.col("srcaddr") <= pl.col("dstaddr")
     pending = pl.when(six).then(pl.when(lower).then(LOW6).otherwise(HIGH6)).otherwise(
         pl.when(lower).then(LOW4).otherwise(HIGH4)
@@ -67,7 +73,7 @@ def code(records: pl.DataFrame, owners: pl.DataFrame) -> pl.Series:
         .when(pl.col("own").is_null() & lower.is_not_null()).then(pending)
         .otherwise(UNKNOWN)
     )  # fmt: skip
-    return _with_owner(records, owners).select(rule.cast(pl.UInt8).alias("direction")).to_series()
+    return joined.select(rule.cast(pl.UInt8).alias("direction")).to_series()
 
 
 def combined(owners: list[pl.DataFrame]) -> list[pl.DataFrame]:

@@ -43,13 +43,9 @@ def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: 
     nodata, skipdata = _count(records, is_nodata(records)), _count(records, is_skipdata(records))
     flows = records.filter(is_flow(records)) if nodata or skipdata else records
     flows = flows.with_columns(_eni(records).alias("eni"))
-    told = "flow-direction" in flows.columns
-    if not told:
-        flows, owners = _learn(flows, owners)
-    elif flows.get_column("flow-direction").null_count():
-        blind = flows.filter(pl.col("flow-direction").is_null())
-        owners = direction.learn(owners, _sides(blind))
-        flows = flows.with_columns(direction.code(_sides(flows), owners).alias("_code"))
+    if "flow-direction" not in flows.columns or flows.get_column("flow-direction").null_count():
+        codes, owners = direction.follow(_sides(flows), owners)
+        flows = flows.with_columns(codes.alias("_code"))
     rows = flows.select(
         "eni",
         _direction(flows).alias("direction"),
@@ -64,12 +60,6 @@ def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: 
         "line",
     )
     return Facts(rows, nodata, skipdata, owners, _info(flows))
-
-
-def _learn(flows: pl.DataFrame, owners: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    sides = _sides(flows)
-    owners = direction.learn(owners, sides)
-    return flows.with_columns(direction.code(sides, owners).alias("_code")), owners
 
 
 def _count(records: pl.DataFrame, where: pl.Expr) -> int:

@@ -39,17 +39,17 @@ def nothing() -> Known:
     return Known(direction.no_owners(), pl.DataFrame(schema=INFO_SCHEMA), entities)
 
 
-def admit(known: Known, table: Table, seen: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """The entities of `table` that have a place, with the new ones of `seen` (in the order of the records) up to `limit`.
+def admit(known: Known, table: Table, delta: pl.DataFrame, facts: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """The entities of `table` that have a place: with the new ones, in the order of `facts`, up to `limit`.
 
-    Gives back the very frame it found when nothing is new.
+    `delta` is `facts` aggregated. Gives back the very frame it found when nothing is new.
     """
     admitted = known.admitted[table.name]
     room = limit - admitted.height
     entity = list(table.entity)
-    if room <= 0 or not seen.select(entity).unique().join(admitted, on=entity, how="anti").height:
+    if room <= 0 or not delta.select(entity).join(admitted, on=entity, how="anti").height:
         return admitted
-    fresh = seen.select(entity).join(admitted, on=entity, how="anti").unique(maintain_order=True, keep="first")
+    fresh = facts.select(entity).join(admitted, on=entity, how="anti").unique(maintain_order=True, keep="first")
     return pl.concat([admitted, fresh.head(room)])
 
 

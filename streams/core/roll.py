@@ -53,10 +53,12 @@ class SummaryPartition:
         A summary that is not newer than what is there changes nothing. Raises ValueError: not ours.
         """
         head = tables.head(value)
-        source, stamp = cast("int", head["source"]), cast("int", head["stamp"])
+        source = cast("int", head["source"])
         if head.get("watermark") is not None:
             self.clock.advance(source, cast("int", head["watermark"]), idle=bool(head.get("idle")))
-        old = self._rows.get(name)
+        if name.endswith("/clock"):
+            return None
+        stamp, old = cast("int", head["stamp"]), self._rows.get(name)
         if (old is not None and stamp <= old.stamp) or self._is_gone(source, name):
             return None
         self._rows[name] = _Row(stamp, value)
@@ -69,10 +71,6 @@ class SummaryPartition:
         if name.endswith("/history"):
             self._forget(source, cast("int", head["through"]))
         return cast("int | None", head.get("arrival"))
-
-    def tick(self, source: int, watermark: int, *, idle: bool) -> None:
-        """A raw partition's watermark without a summary."""
-        self.clock.advance(source, watermark, idle=idle)
 
     def checkpoint(self) -> dict[str, bytes | None]:
         """Rows that changed since the last call; None deletes. Each is whole by itself."""

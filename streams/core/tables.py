@@ -98,6 +98,7 @@ def merge(table: Table, frames: Iterable[pl.DataFrame], extra: Iterable[str] = (
         pl.concat(parts)
         .group_by(*table.keys, *extra)
         .agg(pl.col(COUNTS).sum(), pl.col("first").min(), pl.col("last").max())
+        .select(parts[0].columns)
     )
 
 

@@ -1,0 +1,66 @@
+# vpcflow-streams. Needs make and Python 3.11 or newer; all else goes into .venv, from the lock files with their hashes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV = $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock"
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench docs lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(RUNTIME) ## Install what a run needs; leaves .venv/bin/vpcflow
+
+run: $(RUNTIME) ## Run everything on this machine: vpcflow up $(ARGS)
+	$(BIN)/vpcflow up $(ARGS)
+
+test: $(DEV) ## Run all tests: pytest $(ARGS)
+	$(BIN)/pytest $(ARGS)
+
+check: $(DEV) ## Lint, formatting, types, imports of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict streams tests
+	$(BIN)/lint-imports
+
+format: $(DEV) ## Format the code and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV) ## Measure speed and memory: python -m tests.bench $(BENCH_ARGS)
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+docs: $(RUNTIME) ## Make the generated documents and config/vpcflow.yaml anew
+	$(BIN)/python -m streams.docs
+
+lock: $(RUNTIME) ## Resolve the dependencies anew: make lock LOCK_ARGS=--upgrade
+	$(LOCK) $(LOCK_ARGS) --group build pyproject.toml -o requirements.lock
+	$(LOCK) $(LOCK_ARGS) --group dev -c requirements.lock -o requirements-dev.lock
+	echo uv | $(LOCK) $(LOCK_ARGS) - -o requirements-uv.lock
+
+clean: ## Remove what was made: .venv, caches, the tests' Kafka
+	rm -rf $(VENV) .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment, with the first Python that is new enough. uv is taken from PATH, else installed into it.
+$(BIN)/python:
+	@for python in $(PYTHON) python3.14 python3.13 python3.12 python3.11; do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	done || { echo "make: Python 3.11 or newer is needed; say which: make PYTHON=/path/to/python" >&2; exit 1; }; \
+	if command -v uv >/dev/null 2>&1; then uv venv -q --python "$$python" $(VENV); else "$$python" -m venv $(VENV); fi
+
+$(RUNTIME): requirements.lock requirements-uv.lock pyproject.toml | $(BIN)/python
+	@test -x "$(UV)" || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(UV) pip install -q -p $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	$(UV) pip install -q -p $(BIN)/python --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,194 @@
+"""The `vpcflow` command. Thin: each sub-command reads its flags and calls one function.
+
+Exit codes: 0 done, 1 something failed on the way, 2 the configuration or the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+import orjson
+from rich.console import Console
+
+from streams import app, brokerless, settings
+from streams.kafka import TopicError
+from streams.report import render
+
+F = TypeVar("F", bound=Callable[..., Any])
+_BROKEN_PIPE = 141
+
+
+def main() -> None:
+    """Run the command line; every expected failure is one clear message, not a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as problem:
+        problem.show()
+        sys.exit(problem.exit_code)
+    except settings.ConfigError as problem:
+        _end(str(problem), 2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(_BROKEN_PIPE)
+    except (TopicError, brokerless.Unreadable, OSError) as problem:
+        _end(str(problem), 1)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    for line in message.splitlines():
+        click.echo(f"vpcflow: {line}", err=True)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="vpcflow-streams", prog_name="vpcflow")
+def cli() -> None:
+    """See an AWS network live: VPC Flow Logs in, rolling tables and Prometheus metrics out."""
+
+
+def _settings_flags(*names: str) -> Callable[[F], F]:
+    """The flags that every part shares, and those of `_FLAGS` that are named."""
+
+    def add(command: F) -> F:
+        for name in reversed(("config", *names)):
+            command = _FLAGS[name](command)
+        return command
+
+    return add
+
+
+_FLAGS: dict[str, Callable[[Any], Any]] = {
+    "config": click.option("--config", type=click.Path(path_type=Path), help="Settings file (YAML)."),
+    "broker": click.option("--broker", metavar="URL", help="kafka://HOST:PORT[,HOST:PORT...] or embedded."),
+    "listen": click.option("--listen", metavar="HOST:PORT", help="Where HTTP is served; port 0 takes a free one."),
+    "keys": click.option(
+        "--access-key-file", metavar="FILE", help="Keys that a Firehose post may carry, one a line."
+    ),
+    "format": click.option("--format", "format_", metavar="FIELDS", help="'${version} ${account-id} ...'."),
+}
+_KEYS = {"broker": "broker.url", "listen": "listen", "access_key_file": "ingest.access_key_file", "format_": "format"}
+_PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
+
+
+def _load(config: Path | None, **flags: object) -> settings.Settings:
+    return settings.load(config, flags={_KEYS[name]: value for name, value in flags.items()})
+
+
+@cli.command()
+@_settings_flags("broker", "listen", "keys", "format")
+@click.option("--replay", is_flag=True, help="Take the records of PATHS instead of the generator's.")
+@click.option("--no-generator", is_flag=True, help="Make no traffic: wait for posts.")
+@click.option("--rate", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Generated records a second.")
+@_PATHS
+def up(config: Path | None, *, replay: bool, no_generator: bool, rate: int, paths: Sequence[Path], **flags: str) -> None:
+    """Everything in one process: broker, ingest endpoint, worker, and traffic to look at."""
+    if bool(paths) != replay:
+        raise click.UsageError("--replay goes with one PATH or more: vpcflow up --replay PATH...")
+    loaded = _load(config, **flags)
+    feed = app.files_feed(paths) if replay else None if no_generator else app.generator_feed(rate)
+    _run(loaded, app.Parts(worker=True, ingest=True, feed=feed, watched=True))
+
+
+@cli.command()
+@_settings_flags("broker", "listen", "format")
+def worker(config: Path | None, **flags: str) -> None:
+    """Parse, count, and serve /metrics: as many as the raw topic has partitions."""
+    _run(_with_broker(_load(config, **flags)), app.Parts(worker=True))
+
+
+@cli.command()
+@_settings_flags("broker", "listen", "keys")
+def ingest(config: Path | None, **flags: str) -> None:
+    """Take posts of Amazon Data Firehose at /firehose."""
+    _run(_with_broker(_load(config, **flags)), app.Parts(ingest=True))
+
+
+@cli.command()
+@_settings_flags("broker", "listen")
+@click.option("--topic", "topics", multiple=True, metavar="TOPIC", help="A topic to read; repeat for more.")
+def bridge(config: Path | None, topics: Sequence[str], **flags: str) -> None:
+    """Put the flow logs of other Kafka topics on the raw topic."""
+    given = {_KEYS[name]: value for name, value in flags.items()}
+    loaded = _with_broker(settings.load(config, flags={**given, "bridge.topics": tuple(topics)}))
+    if not loaded.bridge.topics:
+        raise settings.ConfigError(["bridge.topics: expected one topic or more, found none; --topic NAME adds one"])
+    _run(loaded, app.Parts(bridge=True))
+
+
+@cli.command()
+@_settings_flags("broker", "format")
+@click.option("--pace", type=app.Pace(), help="So many times as fast as it happened, such as 60x; else as fast as it can.")
+@click.option("--live", is_flag=True, help="As live traffic: into the live counters too.")
+@click.option("--again", is_flag=True, help="Count files that were replayed before once more.")
+@_PATHS
+def replay(config: Path | None, *, pace: float | None, live: bool, again: bool, paths: Sequence[Path], **flags: str) -> None:
+    """Put the records of files, folders or - (standard input) on the raw topic."""
+    loaded = _with_broker(_load(config, **flags))
+    asyncio.run(app.replay(loaded, _some(paths), app.Replay(pace=pace, live=live, again=again), _tell))
+
+
+@cli.command()
+@click.option("--format", "format_", metavar="FIELDS", help="'${version} ${account-id} ...'; default: header, else v2.")
+@click.option("--rejects", type=click.File("wb"), help="Gets an object for each bad line: reason, line, number.")
+@_PATHS
+def parse(format_: str | None, rejects: Any, paths: Sequence[Path]) -> None:  # noqa: ANN401 - a binary file of click's
+    """Print the records of files, folders or - as JSON, an object a line."""
+    bad = brokerless.parse_files(_some(paths), format_, click.get_binary_stream("stdout"), rejects)
+    if bad:
+        click.echo(f"vpcflow: {bad} bad lines" + ("" if rejects else "; --rejects FILE shows them"), err=True)
+
+
+@cli.command()
+@_settings_flags("format")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the report.")
+@_PATHS
+def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flags: str) -> None:
+    """Report what is in files, folders or -."""
+    loaded = _load(config, **flags)
+    found = brokerless.analyze_files(_some(paths), loaded.format or None, loaded.panes)
+    if as_json:
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    else:
+        render(found, Console())
+
+
+@cli.command()
+@_settings_flags("broker", "listen", "keys", "format")
+def check(config: Path | None, **flags: str) -> None:
+    """Validate the configuration and say what it would run. Nothing is started."""
+    for line in app.check(_load(config, **flags)):
+        click.echo(line)
+
+
+def _some(paths: Sequence[Path]) -> Sequence[Path]:
+    if not paths:
+        raise click.UsageError("name a file, a folder or - for standard input")
+    return paths
+
+
+def _with_broker(loaded: settings.Settings) -> settings.Settings:
+    """Parts of their own have a broker of their own: the embedded one dies with the process that holds it."""
+    if loaded.broker.url == settings.EMBEDDED:
+        raise settings.ConfigError(
+            ["broker.url: expected kafka://HOST:PORT, found embedded, which only `vpcflow up` can run; --broker sets it"]
+        )
+    return loaded
+
+
+def _run(loaded: settings.Settings, parts: app.Parts) -> None:
+    logging.basicConfig(level=loaded.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(app.run(loaded, parts, _tell))
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
