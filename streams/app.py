@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from aiohttp import web
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
@@ -28,13 +29,18 @@ from streams.live import View
 from streams.metrics import Exposition, Instruments, Snapshot
 from streams.names import Names
 from streams.server import Server, health_routes
-from streams.settings import EMBEDDED, Settings, access_keys
+from streams.settings import EMBEDDED, Settings, access_keys, redacted
 from streams.sources.bridge import BridgeSettings, run_bridge
 from streams.sources.firehose import FirehoseSettings, firehose_routes
 from streams.sources.publish import Publisher
 from streams.watch import LastError, Watcher, watch
 
 log = logging.getLogger(__name__)
+
+_SESSION, _EMBEDDED_SESSION = 30.0, 8.0
+"""Seconds without a heartbeat until a worker counts as dead. The embedded broker lets half of it pass at every join."""
+_LIBRARIES = ("faust", "mode", "aiokafka", "asyncio")
+
 Tell = Callable[[str], None]
 Feed = Callable[[Publisher, Settings], Coroutine[Any, Any, None]]
 """Something that puts records on the raw topic until it is done or cancelled: the generator, files."""
@@ -69,6 +75,14 @@ class Running:
         return await self.worker.snapshot() if self.worker else Snapshot(ready=True)
 
 
+def log_to_stderr(settings: Settings) -> None:
+    """Our own lines from the level in the settings on; what the libraries say, from warnings on, unless it is debug."""
+    level = settings.log.level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(level if level == "DEBUG" else max(logging.WARNING, logging.getLevelName(level)))
+
+
 def policy(settings: Settings) -> Policy:
     """The core's settings."""
     panes, budget = settings.panes, settings.budget
@@ -86,6 +100,7 @@ def plan(settings: Settings) -> Plan:
         summary_partitions=settings.topics.summary_partitions, policy=policy(settings),
         flush_seconds=settings.checkpoint.summary_seconds, checkpoint_seconds=settings.checkpoint.seconds,
         idle_seconds=settings.panes.idle_seconds,
+        session_seconds=_EMBEDDED_SESSION if settings.broker.url == EMBEDDED else _SESSION,
     )  # fmt: skip
 
 
@@ -283,3 +298,20 @@ def _said(settings: Settings, parts: Parts, server: Server) -> str:
     open_door = parts.ingest and not access_keys(settings.ingest)
     note = " (no access key: anybody who reaches it can post)" if open_door else ""
     return f"listening at {server.url} ({', '.join(paths)}){note}"
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    ingest = settings.ingest
+    if not ingest.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(ingest.tls_cert, ingest.tls_key)
+    return context
+
+
+def _firehose(settings: Settings, running: Running) -> list[web.RouteDef]:
+    return []
+
+
+async def _bridge(settings: Settings, running: Running) -> None:
+    return None

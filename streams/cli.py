@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 something failed on the way, 2 the configuration or the co
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,6 +79,18 @@ _KEYS = {"broker": "broker.url", "listen": "listen", "access_key_file": "ingest.
 _PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
 
 
+def _pace(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        pace = float(text.removesuffix("x"))
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < float("inf"):
+        raise click.BadParameter(f"expected a factor such as 60x, found {text!r}")
+    return pace
+
+
 def _load(config: Path | None, **flags: object) -> settings.Settings:
     return settings.load(config, flags={_KEYS[name]: value for name, value in flags.items()})
 
@@ -127,7 +138,7 @@ def bridge(config: Path | None, topics: Sequence[str], **flags: str) -> None:
 
 @cli.command()
 @_settings_flags("broker", "format")
-@click.option("--pace", type=app.Pace(), help="So many times as fast as it happened, such as 60x; else as fast as it can.")
+@click.option("--pace", callback=_pace, metavar="60x", help="So many times as fast as it happened, such as 60x; else as fast as it can.")
 @click.option("--live", is_flag=True, help="As live traffic: into the live counters too.")
 @click.option("--again", is_flag=True, help="Count files that were replayed before once more.")
 @_PATHS
@@ -186,7 +197,7 @@ def _with_broker(loaded: settings.Settings) -> settings.Settings:
 
 
 def _run(loaded: settings.Settings, parts: app.Parts) -> None:
-    logging.basicConfig(level=loaded.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    app.log_to_stderr(loaded)
     asyncio.run(app.run(loaded, parts, _tell))
 
 

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Literal
 
 import polars as pl
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
@@ -25,7 +25,8 @@ from streams.core.facts import INFO_FIELDS
 from streams.core.protocols import protocol_name
 from streams.core.tables import TABLES, Frames
 
-PREFIX = "vpcflow_"
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and the tables' counters are older
+
 Kind = Literal["counter", "gauge", "histogram"]
 
 

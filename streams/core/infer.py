@@ -28,6 +28,9 @@ _STRONG, _WEAK = 1.0, 0.25
 _DOUBT = 2.0
 """Confidence is s / (s + _DOUBT): s sums _STRONG for each column that only one kind of field looks like, _WEAK for numbers."""
 
+_OUT_OF_ORDER = 0.75
+"""Factor where two columns of a format look exchanged: anonymised records can look so."""
+
 _HEADER_BYTES = 20
 """No packet is shorter: an IPv4 header."""
 
@@ -143,10 +146,10 @@ def _fits(name: str, column: _Column) -> bool:
 
 def _confidence(fmt: Format, columns: Sequence[_Column]) -> float:
     """0..1, and 0 when any column contradicts the format."""
-    if not all(map(_fits, fmt, columns)) or not _in_order(fmt, columns):
+    if not all(map(_fits, fmt, columns)):
         return 0.0
     strength = sum(_strength(name) for name, column in zip(fmt, columns, strict=True) if column.values)
-    return strength / (strength + _DOUBT)
+    return strength / (strength + _DOUBT) * (1.0 if _in_order(fmt, columns) else _OUT_OF_ORDER)
 
 
 def _strength(name: str) -> float:

@@ -10,18 +10,14 @@ normalised and judged word by word. Tests hold them equal.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import cast
+from functools import lru_cache, reduce
+from operator import or_
 from urllib.parse import unquote
 
 import polars as pl
 
 from streams.core.fields import (
-    FIELDS,
     NUMERIC,
     SQUASHED,
     TAG_FIELDS,
@@ -32,7 +28,7 @@ from streams.core.fields import (
     header_format,
     kind,
 )
-from streams.core.infer import SAMPLE, infer
+from streams.core.infer import SAMPLE, infer, resembles
 
 REASONS: dict[str, str] = {
     "too_few_fields": "the line has fewer fields than its format",
@@ -97,14 +93,31 @@ def parse(value: bytes, fmt: Format | None = None, *, default: Format | None = V
     else what the types in the columns say. Lines of an unknown format are rejected, all of them: as `unknown_format`, or
     with the reason of `default` where they have as many fields.
     """
+    value = line_ends(value)
     top, body = _top_header(value)
-    given = top or fmt
-    first = given or default
+    first = top or fmt or default
     frame = fast(body, first) if first else None
-    if frame is None or first is None:
+    if frame is None:
         return slow(value, fmt, default=default)
     headers = int(top is not None)
     return Parsed(_numbered(frame, headers), _NO_REJECTS, frame.height + headers, headers, 0, first, 1.0)
+
+
+def line_ends(value: bytes) -> bytes:
+    r"""The same lines, each ended by "\n" alone."""
+    if b"\r" not in value:
+        return value
+    ended = value.replace(b"\r\n", b"\n")
+    return ended if ended.endswith(b"\n") else ended.removesuffix(b"\r")
+
+
+def _top_header(value: bytes) -> tuple[Format | None, bytes]:
+    """The format that the first line names, if it is a header, and the lines after it."""
+    line, _, _ = value[: MAX_LINE + 1].partition(b"\n")
+    if len(line) > MAX_LINE or not line.isascii():
+        return None, value
+    top = header_format(line.decode("ascii"))
+    return (top, value[len(line) + 1 :]) if top else (None, value)
 
 
 # -- what a record says of itself ---------------------------------------------------------------------------------------
@@ -208,15 +221,14 @@ _RULES: dict[Kind, _Rule] = {
     "direction": _Rule("ingress|egress|-", choices=("ingress", "egress"), reason="bad_direction"),
 }  # fmt: skip
 
+_ADDRESSES = rf"\A(?:{_ADDRESS}(?: {_ADDRESS})*)?\z"
+
 _TELLING = NUMERIC | {"address"}
 """Kinds that no header's word fits. A format without any is read the slow way: a header among its lines would not show."""
 
+_NO_REJECTS = pl.DataFrame(schema={"line": pl.UInt32, "reason": pl.String, "text": pl.Binary})
 
-def _no_rejects() -> pl.DataFrame:
-    return pl.DataFrame(schema={"line": pl.UInt32, "reason": pl.String, "text": pl.Binary})
-
-
-_NO_REJECTS = _no_rejects()
+_memo = lru_cache(maxsize=256)  # by format; bounded, for headers come from outside
 
 
 def _empty(fmt: Format | None) -> pl.DataFrame:
@@ -250,10 +262,13 @@ def fast(value: bytes, fmt: Format) -> pl.DataFrame | None:
 
 def _is_plain(value: bytes) -> bool:
     """Whether there are only single spaces and line feeds between words, no empty line, no sign before a number."""
-    odd = b"\t" in value or b"\r" in value or value[:1] in (b" ", b"\n", b"+") or not value.isascii()
-    if odd or _may_have_long_line(value):
+    if b"\t" in value or b"\r" in value or value[:1] in (b" ", b"\n", b"+") or _may_have_long_line(value):
         return False
-    return not pl.Series([value.decode("ascii")]).str.contains("[ \n][ \n+]").item()
+    try:
+        text = value.decode("ascii")
+    except UnicodeDecodeError:
+        return False
+    return not pl.Series([text]).str.contains("[ \n][ \n+]").item()
 
 
 def _may_have_long_line(value: bytes) -> bool:
@@ -282,31 +297,43 @@ def _checked(frame: pl.DataFrame, fmt: Format) -> pl.DataFrame | None:
     """`frame`, read with `_read_schema`, in the types of `fmt`; None when a line is too short or a value bad."""
     if frame.get_column(fmt[-1]).null_count():
         return None
-    last = pl.col(fmt[-1])
     try:
-        frame = frame.with_columns(pl.when(last != "-").then(last).cast(_RULES[kind(fmt[-1])].read))
-        frame = frame.with_columns(_as_int64(fmt))
+        frame = frame.with_columns(_last_column(fmt))
     except pl.exceptions.PolarsError:
         return None
-    times = [name for name in fmt if kind(name) == "time"]
-    latest = frame.select(pl.max_horizontal(pl.col(times).max())).item() if times else None
-    if (latest or 0) > _MILLISECONDS_MAX or not frame.select(pl.all_horizontal(_sound(fmt))).item():
+    sound, seconds = frame.select(*_soundness(fmt)).row(0)
+    if not sound:
         return None
-    return frame.with_columns(_seconds(pl.col(times))) if (latest or 0) > _SECONDS_MAX else frame
+    return frame.with_columns(_typed(fmt, seconds=seconds))
 
 
 @_memo
-def _as_int64(fmt: Format) -> list[pl.Expr]:
-    return [pl.col(name).cast(pl.Int64) for name in fmt if kind(name) in NUMERIC]
+def _last_column(fmt: Format) -> pl.Expr:
+    last = pl.col(fmt[-1])
+    return pl.when(last != "-").then(last).cast(_RULES[kind(fmt[-1])].read)
 
 
 @_memo
-def _sound(fmt: Format) -> list[pl.Expr]:
-    """One Boolean a column: all of its values are good. The kinds that reading has checked are left out."""
+def _soundness(fmt: Format) -> tuple[pl.Expr, pl.Expr]:
+    """Booleans: all values of all columns are good (but for what reading has checked); all times are seconds."""
     columns = [(pl.col(name), _RULES[kind(name)]) for name in fmt]
     words = [_is_one_of(column, rule.choices).all() for column, rule in columns if rule.choices]
     addresses = [column.str.join(" ").str.contains(_ADDRESSES) for column, rule in columns if rule.reason == "bad_address"]
-    return [pl.lit(value=True), *words, *addresses]
+    numbers = [column.max().fill_null(0) <= rule.limit for column, rule in columns if rule.read == pl.UInt64]
+    times = [pl.col(name).max().fill_null(0) <= _SECONDS_MAX for name in fmt if kind(name) == "time"]
+    true = pl.lit(value=True)
+    return pl.all_horizontal(true, *words, *addresses, *numbers).alias("sound"), pl.all_horizontal(true, *times).alias("s")
+
+
+@_memo
+def _typed(fmt: Format, *, seconds: bool) -> list[pl.Expr]:
+    numbers = [(name, _int64(name)) for name in fmt if kind(name) in NUMERIC]
+    return [number if seconds or kind(name) != "time" else _seconds(number) for name, number in numbers]
+
+
+def _int64(name: str) -> pl.Expr:
+    column = pl.col(name)
+    return column.reinterpret(signed=True) if _RULES[kind(name)].read == pl.UInt64 else column.cast(pl.Int64)
 
 
 def _is_one_of(column: pl.Expr, choices: tuple[str, ...]) -> pl.Expr:
@@ -315,18 +342,179 @@ def _is_one_of(column: pl.Expr, choices: tuple[str, ...]) -> pl.Expr:
 
 # -- the slow way -------------------------------------------------------------------------------------------------------
 
+_BLANK = r"\A\x{FEFF}?[ \t]*\z"
+_WORD = "[A-Za-z][A-Za-z0-9_-]*"
+_HEADER_SHAPE = rf"\A\x{{FEFF}}?[ \t]*{_WORD}(?:[ \t]+{_WORD})+[ \t]*\z"
+
 
 def slow(value: bytes, fmt: Format | None = None, *, default: Format | None = V2_DEFAULT) -> Parsed:
-    """What `parse` gives, found line by line."""
-    lines = _split(value)
-    unread = lines.filter(pl.col("reason").is_not_null())
+    """What `parse` gives for lines that `line_ends` has ended, found line by line."""
+    lines, raw = _split(value)
+    unread = lines.filter(pl.col("reason").is_not_null()).select("line", "reason")
     read = lines.filter(pl.col("reason").is_null()).select("line", "text")
     blank = read.get_column("text").str.contains(_BLANK)
-    headers = _headers(read)
-    is_record = ~(blank | read.get_column("line").is_in(headers.lines.implode()))
-    rows = read.filter(is_record)
-    initial, confidence = _decide(rows.filter(pl.col("line") < headers.first), fmt, default)
-    parts = [_by_line(part, one) for one, part in headers.split(rows, initial or default)]
-    ...
+    headers, named = _headers(read)
+    rows = _with_format(read.filter(~blank), headers)
+    unnamed = rows.filter(pl.col("format") == 0)
+    initial, confidence = _decide(unnamed, fmt, default)
+    formats = [initial, *named]
+    groups = [(formats[n], rows.filter(pl.col("format") == n)) for n in rows.get_column("format").unique().sort()]
+    parts = [_by_line(part, one) if one else _by_no_format(part, default) for one, part in groups]
+    last = formats[headers.item(-1, "format")] if headers.height else initial
+    rejects = pl.concat([unread, *(rejected for _, rejected in parts)]).sort("line")
+    return Parsed(
+        records=_united([records for records, _ in parts], last or default),
+        rejects=rejects.with_columns(raw.gather(rejects.get_column("line")).cast(pl.Binary).alias("text")),
+        lines=lines.height,
+        headers=headers.height,
+        blank=int(blank.sum()),
+        format=last,
+        confidence=confidence,
+    )
 
 
+def _split(value: bytes) -> tuple[pl.DataFrame, pl.Series]:
+    """(line UInt32, text String, reason String: why the line cannot even be looked at), and all lines as they came."""
+    ended = value.removesuffix(b"\n")
+    decoded = ended.decode("utf-8", "replace")
+    text = pl.Series("text", [decoded] if value else [], dtype=pl.String).str.split("\n").explode()
+    raw = pl.Series(ended.split(b"\n"), dtype=pl.Binary) if "\ufffd" in decoded else text
+    # A line that is not UTF-8 is no longer the same after it was decoded with replacements.
+    broken = pl.lit(value=False) if raw is text else pl.col("text").cast(pl.Binary) != raw
+    reason = pl.when(broken).then(pl.lit("not_utf8")).when(pl.col("text").str.len_bytes() > MAX_LINE).then(pl.lit("too_long"))
+    numbers = pl.int_range(pl.len(), dtype=pl.UInt32).alias("line")
+    return pl.DataFrame(text).select(numbers, "text", reason.alias("reason")), raw
+
+
+def _normal(text: pl.Expr) -> pl.Expr:
+    """Words separated by single spaces. Editors put a byte order mark before the first."""
+    return text.str.strip_prefix("\ufeff").str.replace_all("[ \t]+", " ").str.strip_chars(" ")
+
+
+def _headers(lines: pl.DataFrame) -> tuple[pl.DataFrame, list[Format]]:
+    """The header lines among `lines`: line UInt32, format UInt32 (number, from 1, of the format in the list)."""
+    shaped = lines.filter(pl.col("text").str.contains(_HEADER_SHAPE)).with_columns(_normal(pl.col("text")))
+    named = {text: one for text in _likely_headers(shaped) if (one := header_format(text))}
+    formats = list(dict.fromkeys(named.values()))
+    table = {"text": list(named), "format": [formats.index(one) + 1 for one in named.values()]}
+    numbers = pl.DataFrame(table, schema={"text": pl.String, "format": pl.UInt32})
+    return shaped.join(numbers, on="text", maintain_order="left").select("line", "format"), formats
+
+
+def _likely_headers(shaped: pl.DataFrame) -> pl.Series:
+    """Distinct lines of which more than half of the words are fields (see `header_format`), MAX_HEADERS at most."""
+    texts = shaped.get_column("text").unique(maintain_order=True)
+    squashed = texts.str.to_lowercase().str.replace_all("[-_]", "").str.split(" ")
+    known = squashed.list.eval(pl.element().is_in(list(SQUASHED)), parallel=False).list.sum()
+    return texts.filter((known >= 2) & (known * 2 > squashed.list.len())).head(MAX_HEADERS)
+
+
+def _with_format(lines: pl.DataFrame, headers: pl.DataFrame) -> pl.DataFrame:
+    """`lines` without the headers, with the number of the format in force as `format`; 0 before the first header."""
+    numbers = pl.concat([pl.Series([0], dtype=pl.UInt32), headers.get_column("format")])
+    before = headers.get_column("line").search_sorted(lines.get_column("line"), side="left")
+    numbered = lines.with_columns(numbers.gather(before).alias("format"))
+    return numbered.join(headers, on="line", how="anti", maintain_order="left") if headers.height else numbered
+
+
+def _decide(rows: pl.DataFrame, fmt: Format | None, default: Format | None) -> tuple[Format | None, float]:
+    """The format of `rows` that no header names, and the confidence in it. None: unknown."""
+    if fmt or not rows.height:
+        return fmt or default, 1.0
+    sample = rows.gather_every(-(-rows.height // SAMPLE))
+    words = sample.select(_normal(pl.col("text")).str.split(" ")).to_series().to_list()
+    share = _record_share(sample, default)
+    if share >= RECORD_SHARE or (default and resembles(default, words)):
+        return default, 1.0
+    guess, confidence = infer(words)
+    if guess and confidence >= CONFIDENT and _record_share(sample, guess) > share:
+        return guess, confidence
+    return (default, 1.0) if share else (None, confidence)
+
+
+def _record_share(rows: pl.DataFrame, fmt: Format | None) -> float:
+    return _by_line(rows, fmt)[0].height / rows.height if fmt else 0.0
+
+
+def _by_no_format(rows: pl.DataFrame, default: Format | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Nothing is a record. Lines with as many fields as `default` get the reason why they are not of that format."""
+    unknown = pl.lit("unknown_format").alias("reason")
+    if default is None:
+        return _empty(None), rows.select("line", unknown)
+    records, rejects = _by_line(rows, default)
+    by_count = pl.col("reason").is_in(["too_few_fields", "too_many_fields"])
+    reason = pl.when(by_count).then(unknown).otherwise("reason").alias("reason")
+    return records, rejects.with_columns(reason)
+
+
+def _by_line(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Records, and rejects as line UInt32, reason String, of `rows` (line UInt32, text String)."""
+    plain, odd = _parted(rows, fmt)
+    spaced, odd = _parted(odd.with_columns(_normal(pl.col("text"))), fmt)
+    good = pl.concat([plain, spaced])
+    table = fast("\n".join(good.get_column("text")).encode(), fmt) if good.height else None
+    if table is None:
+        return _judged(rows.with_columns(_normal(pl.col("text"))), fmt)
+    records, rejects = _judged(odd, fmt)
+    numbered = table.with_columns(good.get_column("line"))
+    return pl.concat([numbered, records]).sort("line"), rejects
+
+
+def _parted(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows that are plain records of `fmt`, and the others."""
+    if not _is_telling(fmt):
+        return rows.clear(), rows
+    plain = rows.get_column("text").str.contains(_plain_line(fmt))
+    return rows.filter(plain), rows.filter(~plain)
+
+
+@_memo
+def _plain_line(fmt: Format) -> str:
+    return r"\A" + " ".join(f"(?:{_RULES[kind(name)].pattern})" for name in fmt) + r"\z"
+
+
+def _judged(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`_by_line` for normalised rows, word by word."""
+    words = rows.select("line", pl.col("text").str.split(" ").alias("words"))
+    count = pl.col("words").list.len()
+    miscounted = words.filter(count != len(fmt)).select(
+        "line", pl.when(count < len(fmt)).then(pl.lit("too_few_fields")).otherwise(pl.lit("too_many_fields")).alias("reason")
+    )
+    columns = [(name, _RULES[kind(name)], pl.col("words").list.get(n)) for n, name in enumerate(fmt)]
+    counted = words.filter(count == len(fmt)).with_columns(
+        pl.coalesce(pl.lit(None, dtype=pl.String), *(_fault(rule, word) for _, rule, word in columns)).alias("reason")
+    )
+    records = counted.filter(pl.col("reason").is_null()).select(
+        *(_value(name, word).alias(name) for name, _, word in columns), "line"
+    )
+    faulty = counted.filter(pl.col("reason").is_not_null()).select("line", "reason")
+    return records, pl.concat([miscounted, faulty])
+
+
+def _value(name: str, word: pl.Expr) -> pl.Expr:
+    value = pl.when(word != "-").then(word)
+    if kind(name) not in NUMERIC:
+        return value
+    number = value.cast(pl.Int64, strict=False)
+    return _seconds(number) if kind(name) == "time" else number
+
+
+def _fault(rule: _Rule, word: pl.Expr) -> pl.Expr:
+    """The reason why a word is no value of its field, null if it is."""
+    if not rule.reason:
+        return pl.lit(None, dtype=pl.String)
+    if rule.reason != "not_a_number":
+        good = _is_one_of(word, rule.choices) if rule.choices else word.str.contains(rf"\A{_ADDRESS}\z")
+        return pl.when(~good & (word != "-")).then(pl.lit(rule.reason))
+    digits = word.str.contains(r"\A[0-9]+\z")
+    good = digits & word.cast(pl.Int64, strict=False).is_between(0, rule.limit).fill_null(value=False)
+    fault = pl.when(digits | word.str.contains(r"\A-[0-9]+\z")).then(pl.lit("out_of_range")).otherwise(pl.lit(rule.reason))
+    return pl.when(~good & (word != "-")).then(fault)
+
+
+def _united(parts: list[pl.DataFrame], fmt: Format | None) -> pl.DataFrame:
+    """All records in the order of their lines; the columns of all, `line` last."""
+    if len(parts) < 2:
+        return parts[0] if parts else _empty(fmt)
+    frame = pl.concat(parts, how="diagonal").sort("line")
+    return frame.select(pl.exclude("line"), "line")

@@ -1,0 +1,423 @@
+"""A payload in any shape that flow logs travel in -> lines. Pure; it never raises, whatever the bytes.
+
+Every byte that comes in goes one of four ways: into a line, into an error with its reason, into a notification, or into
+a count. Only wrapping is undone here: a line that looks odd is a line, and `core.parse` judges it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from streams.sources import parsed, records
+from streams.sources.headers import cut_at_headers
+from streams.sources.inflate import compression, inflate
+from streams.sources.shapes import SHAPES, S3Object
+
+Json = Mapping[str, object]
+
+DEPTH = 16
+"""Wrappings inside each other that are undone: gzip in base64 in SNS in SQS in Lambda in Firehose needs eleven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    r"""lines: at least one, `\n` between them. format: field names with spaces between, where the payload tells."""
+
+    lines: bytes
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """payload: the bytes that could not be read. reason: a reject reason (core.parse)."""
+
+    payload: bytes
+    reason: str
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What was in a payload.
+
+    batches: one a format, in the order of their first lines. errors: what could not be read.
+    ignored: probes (CONTROL_MESSAGE, s3:TestEvent), empty Kafka messages, notices of what was not created.
+    duplicates: CloudWatch events whose id the payload held before. notifications: S3 objects; they hold no lines.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    errors: list[Undecodable] = field(default_factory=list)
+    ignored: int = 0
+    duplicates: int = 0
+    notifications: list[S3Object] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether there was anything."""
+        return bool(self.batches or self.errors or self.ignored or self.duplicates or self.notifications)
+
+
+@dataclass(frozen=True, slots=True)
+class FirehoseRequest:
+    """A delivery. request_id, timestamp_ms: what its body says, None where it says nothing. decoded: its records."""
+
+    request_id: str | None
+    timestamp_ms: int | None
+    decoded: Decoded
+
+
+def decode(payload: bytes, limit_bytes: int) -> Decoded:
+    """Decode one payload. limit_bytes: of all that is decompressed in it; what is above is `too_large`.
+
+    A payload that is not blank gives something: at least the error `no_lines`.
+    """
+    work = Work(payload, limit_bytes)
+    work.payload(payload, 0)
+    found = work.decoded()
+    if not found and payload.strip():
+        work.error(payload, "no_lines")
+    return found
+
+
+def decode_firehose(body: bytes, limit_bytes: int) -> FirehoseRequest | str:
+    """Decode a Firehose request body that is not compressed (any more). A string says why it is none.
+
+    https://docs.aws.amazon.com/firehose/latest/dev/httpdeliveryrequestresponse.html
+    """
+    cut = records.firehose_body(body)
+    rest = _request(cut.rest) if cut else None
+    if cut and isinstance(rest, dict) and rest["records"] == []:
+        work = Work(body, limit_bytes)
+        if work.chunks(cut.data):
+            return _firehose_request(rest, work)
+    whole = _request(body)
+    if isinstance(whole, str):
+        return whole
+    work = Work(body, limit_bytes)
+    found = whole["records"]
+    work.records(found if isinstance(found, list) else [], 1)
+    return _firehose_request(whole, work)
+
+
+def _request(body: bytes) -> Json | str:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return f"the body is not JSON: {error}"
+    if not isinstance(value, dict):
+        return "the body is not a JSON object"
+    return value if isinstance(value.get("records"), list) else "the body has no list `records`"
+
+
+def _firehose_request(value: Json, work: Work) -> FirehoseRequest:
+    name, at = value.get("requestId"), value.get("timestamp")
+    return FirehoseRequest(name if isinstance(name, str) else None, at if isinstance(at, int) else None, work.decoded())
+
+
+class Work:
+    """The decoding of one payload: what was found so far, and how many bytes may still be decompressed."""
+
+    def __init__(self, whole: bytes, limit_bytes: int) -> None:
+        """whole: what stands in an error for a part that can't be written again."""
+        self._whole = whole
+        self._left = limit_bytes
+        self._lines: dict[str | None, list[bytes]] = {}
+        self._events: dict[str, object] = {}
+        self._out = Decoded()
+
+    def decoded(self) -> Decoded:
+        """All that was found. A batch of one empty line is none."""
+        joined = ((b"\n".join(lines), fmt) for fmt, lines in self._lines.items())
+        self._out.batches = [Batch(lines, fmt) for lines, fmt in joined if lines]
+        return self._out
+
+    # -- what is found --------------------------------------------------------------------------------------------
+
+    def lines(self, lines: bytes, fmt: str | None = None) -> None:
+        """One or more lines of one format."""
+        self._lines.setdefault(fmt, []).append(lines)
+
+    def error(self, payload: bytes, reason: str) -> None:
+        """What can't be read."""
+        self._out.errors.append(Undecodable(payload, reason))
+
+    def ignore(self) -> None:
+        """What is meant to hold no lines."""
+        self._out.ignored += 1
+
+    def notify(self, created: S3Object) -> None:
+        """An object that could be read."""
+        self._out.notifications.append(created)
+
+    # -- bytes ----------------------------------------------------------------------------------------------------
+
+    def payload(self, data: bytes, depth: int) -> None:
+        """Bytes of any shape."""
+        data = data.removeprefix(_BOM)
+        if depth > DEPTH or (data.startswith(_BINARY) and not data.isascii()):
+            self.error(data, "undecodable")
+        elif compression(data):
+            self._compressed(data, depth)
+        elif _JSON.match(data):
+            self._json(data, depth)
+        elif data.startswith(_BASE64) and b" " not in data:
+            self._base64_lines(data, depth)
+        else:
+            self.text(data)
+
+    def text(self, data: bytes) -> None:
+        """Lines as they are, header lines among them."""
+        data = data.rstrip(b"\r\n")
+        if data:
+            for lines, fmt in cut_at_headers(data):
+                self.lines(lines, fmt)
+
+    def base64(self, text: object, depth: int) -> None:
+        """A JSON value that should be base64. Empty is allowed, and holds nothing."""
+        data = unbase64(text) if isinstance(text, str) else None
+        if data is not None:
+            self.payload(data, depth + 1)
+        else:
+            self.error(_encode(text) if isinstance(text, str) else self._dump(text), "bad_base64")
+
+    def _base64_lines(self, data: bytes, depth: int) -> None:
+        """Base64 without any wrapping: one text, broken into lines or not, or one a line."""
+        whole = unbase64(data.decode("latin-1"))
+        if whole is not None:
+            self.payload(whole, depth + 1)
+            return
+        for line in data.split():
+            self.base64(line.decode("latin-1"), depth)
+
+    def _compressed(self, data: bytes, depth: int) -> None:
+        found = inflate(data, self._left)
+        # A bomb uses up all that is left: ten thousand of them in one payload cost no more than one.
+        self._left = 0 if found.error == "too_large" else self._left - len(found.data)
+        if found.error:
+            self.error(data, found.error)
+        else:
+            self.payload(found.data, depth + 1)
+
+    # -- JSON -----------------------------------------------------------------------------------------------------
+
+    def _json(self, data: bytes, depth: int) -> None:
+        lines = records.unwrapped(data.strip())
+        value = _load(data) if lines is None else None
+        if lines is not None:
+            self.lines(lines)
+        elif value is not None:
+            self.value(value, depth, data)
+        elif _load(data.lstrip().partition(b"\n")[0]) is not None:
+            self._json_lines(data, depth)
+        else:
+            self._concatenated(data, depth)
+
+    def _json_lines(self, data: bytes, depth: int) -> None:
+        """One document a line; a broken one does not cost its neighbours."""
+        for line in data.split(b"\n"):
+            value = _load(line)
+            if isinstance(value, dict | list | str):
+                self.value(value, depth, line)
+            elif _JSON.match(line):
+                self._concatenated(line, depth)
+            else:
+                self.text(line)
+
+    def _concatenated(self, data: bytes, depth: int) -> None:
+        """Documents with nothing between them, up to the first that is broken.
+
+        Control characters inside strings are let pass, and bytes that are not UTF-8 come out as they went in.
+        """
+        text = data.decode("utf-8", "surrogateescape")
+        at = _after_blanks(text, 0)
+        first = at
+        while at < len(text):
+            value, end = _first_document(text, at)
+            if value is None:
+                self._broken(data if at == first else _encode(text[at:]))
+                return
+            self.value(value, depth)
+            at = _after_blanks(text, end)
+
+    def _broken(self, data: bytes) -> None:
+        """JSON that can't be read. A line in quotes only looks like it."""
+        if data.lstrip().startswith(b'"'):
+            self.text(data)
+        else:
+            self.error(data, "bad_json")
+
+    def value(self, value: object, depth: int, source: bytes | None = None) -> None:
+        """A JSON value. source: its bytes, where they are at hand."""
+        if depth > DEPTH:
+            self.error(source or self._dump(value), "undecodable")
+        elif isinstance(value, dict):
+            self._object(value, depth, source)
+        elif isinstance(value, str):
+            self.message(value, depth)
+        elif isinstance(value, list) and value and all(isinstance(one, dict | list | str) for one in value):
+            for one in value:
+                self.value(one, depth + 1)
+        else:
+            self.error(source or self._dump(value), "no_lines")
+
+    def _object(self, value: Json, depth: int, source: bytes | None) -> None:
+        message = value.get("message")
+        if isinstance(message, str):
+            if not self._is_repeated(value.get("eventId"), message):
+                self.message(message, depth)
+            return
+        line = parsed.line(value)
+        if line is None and any(key in value and shape(self, value, depth) for key, shape in SHAPES):
+            return
+        line = line or parsed.filebeat_line(value)
+        if line:
+            self.lines(_encode(line.text), line.format)
+        else:
+            self.error(source or self._dump(value), "no_lines")
+
+    def message(self, message: str, depth: int) -> None:
+        """What a wrapping holds as text: a line, also an empty one, or the next wrapping."""
+        if message:
+            self.payload(_encode(message), depth + 1)
+        else:
+            self.lines(b"")
+
+    def _dump(self, value: object) -> bytes:
+        """JSON of a part of the payload; all of the payload where the part can't be written again."""
+        try:
+            return orjson.dumps(value)
+        except TypeError:
+            pass
+        try:
+            return json.dumps(value).encode()
+        except (ValueError, TypeError, RecursionError):
+            return self._whole
+
+    # -- many at once ---------------------------------------------------------------------------------------------
+
+    def events(self, events: Sequence[object], depth: int) -> None:
+        """CloudWatch Logs' events."""
+        if self._plain_events(events):
+            return
+        for event in events:
+            message, name = (event.get("message"), event.get("id")) if isinstance(event, dict) else (None, None)
+            if not isinstance(message, str):
+                self.error(self._dump(event), "no_lines")
+            elif not self._is_repeated(name, message):
+                self.message(message, depth)
+
+    def _plain_events(self, events: Sequence[object]) -> bool:
+        """Take all events at once where each is a bare line with an id of its own."""
+        if not all(isinstance(event, dict) for event in events):
+            return False
+        found = {event.get("id"): event.get("message") for event in events if isinstance(event, dict)}
+        values = list(found.values())
+        if len(found) != len(events) or not self._events.keys().isdisjoint(found) or not all(_are_text(found, values)):
+            return False
+        lines = records.plain_lines([_encode(value) for value in values if isinstance(value, str)])
+        if lines is None:
+            return False
+        self._events.update((name, message) for name, message in found.items() if isinstance(name, str))
+        self.text(lines)
+        return True
+
+    def _is_repeated(self, event: object, message: str) -> bool:
+        """Whether CloudWatch's event was there before: delivered again, it has the same id."""
+        if not isinstance(event, str):
+            return False
+        repeated = self._events.get(event) == message
+        self._events[event] = message
+        self._out.duplicates += repeated
+        return repeated
+
+    def records(self, found: Sequence[object], depth: int) -> None:
+        """Firehose's records, each with `data`. An empty one is allowed, and holds nothing."""
+        texts = [one.get("data") if isinstance(one, dict) else None for one in found]
+        values = [unbase64(text) if isinstance(text, str) else None for text in texts]
+        full = [value for value in values if value]
+        plain = records.plain_lines(full) if full and None not in values else None
+        if plain is not None:
+            self.text(plain)
+            return
+        for one, text, value in zip(found, texts, values, strict=True):
+            if value is not None:
+                self.payload(value, depth + 1)
+            elif isinstance(text, str):
+                self.error(_encode(text), "bad_base64")
+            else:
+                self.error(self._dump(one), "no_lines")
+
+    def chunks(self, data: bytes) -> bool:
+        """Firehose's records as text. False: there is more in it than `data`, and what this work found is void."""
+        for chunk in records.firehose_chunks(data):
+            lines = records.firehose_lines(chunk)
+            values = records.firehose_values(chunk) if lines is None else []
+            if values is None:
+                return False
+            if lines is not None:
+                self.text(lines)
+            else:
+                self.records([{"data": value} for value in values], 1)
+        return True
+
+
+_JSON = re.compile(rb'\s*(?:\{|\[\s*[\[{"\]]|")')
+_BLANKS = re.compile(r"[\s,\x1e\ufeff]*")
+_DECODER = json.JSONDecoder(strict=False)
+_BOM = b"\xef\xbb\xbf"
+
+_BASE64 = (b"H4sI", b"eJ", b"eN", b"eyJ")
+"""First letters of gzip, zlib and `{"` in base64. No flow log line begins with them."""
+
+_BINARY = (b"PAR1", b"Obj\x01", b"ORC", b"BZh", b"\xf3\x89\x9a\xc2", b"\xfd7zXZ")
+"""First bytes of Parquet, Avro, ORC, bzip2, Kinesis' aggregated records and xz: no lines, and not for us to open."""
+
+
+def unbase64(text: str) -> bytes | None:
+    """Base64, also with line ends in it; None: it is something else."""
+    for candidate in (text, "".join(text.split())):
+        try:
+            return binascii.a2b_base64(candidate, strict_mode=True)
+        except ValueError:
+            continue
+    return None
+
+
+def _are_text(*values: object) -> list[bool]:
+    return [isinstance(one, str) for several in values if isinstance(several, list | dict) for one in several]
+
+
+def _after_blanks(text: str, at: int) -> int:
+    match = _BLANKS.match(text, at)
+    return match.end() if match else at
+
+
+def _first_document(text: str, at: int) -> tuple[dict[str, object] | list[object] | str | None, int]:
+    """The JSON document at a place, and where it ends. None: there is none, or one that can't hold lines."""
+    try:
+        value, end = _DECODER.raw_decode(text, at)
+    except (ValueError, RecursionError):
+        return None, at
+    return (value, end) if isinstance(value, dict | list | str) else (None, at)
+
+
+def _load(data: bytes) -> object:
+    """The JSON value of `data`; None where it is none (or null, which holds no lines either)."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _encode(text: str) -> bytes:
+    """Text -> bytes, also what no UTF-8 has: bytes that were escaped on their way in, and halves of surrogates."""
+    for errors in ("strict", "surrogateescape"):
+        try:
+            return text.encode("utf-8", errors)
+        except UnicodeEncodeError:
+            continue
+    return text.encode("utf-8", "surrogatepass")
