@@ -1,0 +1,69 @@
+"""What the totals must be: DuckDB over the same lines, sharing no code with the core but the list of service ports."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+
+from streams.core.ports import SERVICES
+
+Key = tuple[str, ...]
+Sums = dict[Key, tuple[int, int, int]]
+"""Labels -> flows, packets, bytes."""
+
+_V2 = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
+_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 47: "gre", 50: "esp", 132: "sctp"}
+_RANK = "(CASE WHEN {0} < 1024 OR {0} IN ({1}) THEN 0 WHEN {0} < 32768 THEN 1 ELSE 2 END) * 65536 + {0}"
+
+
+class Oracle:
+    """Totals over `lines` (flow log lines of one format, no headers, no bad lines)."""
+
+    def __init__(self, lines: Iterable[bytes], fields: str = _V2) -> None:
+        """fields: the names, separated by spaces."""
+        self._db = duckdb.connect()
+        names = fields.split()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "lines")
+            path.write_bytes(b"\n".join(line.strip() for line in lines) + b"\n")
+            columns = {name: "VARCHAR" for name in names}
+            self._db.execute(
+                f"CREATE TABLE lines AS SELECT * FROM read_csv('{path}', delim=' ', header=false, quote='', escape='', "
+                f"nullstr='-', auto_detect=false, columns={columns})"
+            )
+        self._db.execute("CREATE VIEW flows AS SELECT * FROM lines WHERE \"log-status\" IS NULL OR \"log-status\" = 'OK'")
+        self._flags = "tcp-flags" in names
+
+    def outcomes(self) -> dict[str, int]:
+        """flow, nodata, skipdata -> lines."""
+        rows = self._db.execute("SELECT coalesce(\"log-status\", 'OK'), count(*) FROM lines GROUP BY 1").fetchall()
+        return {{"OK": "flow"}.get(status, status.lower()): count for status, count in rows}
+
+    def enis(self) -> Sums:
+        """(eni, action) -> sums: whatever the direction."""
+        return self._sums("coalesce(\"interface-id\", '-')", "action")
+
+    def enis_by_direction(self) -> Sums:
+        """(eni, direction, action) -> sums, for formats with flow-direction."""
+        return self._sums("coalesce(\"interface-id\", '-')", '"flow-direction"', "action")
+
+    def ports(self) -> Sums:
+        """(port, protocol, action) -> sums."""
+        ranked = [_RANK.format(f"{name}::INT", ", ".join(map(str, sorted(SERVICES)))) for name in ("srcport", "dstport")]
+        port = f"least({ranked[0]}, {ranked[1]}) % 65536"
+        if self._flags:
+            flags = '("tcp-flags"::INT & 18)'
+            port = f"CASE WHEN {flags} = 2 THEN dstport::INT WHEN {flags} = 18 THEN srcport::INT ELSE {port} END"
+        names = " ".join(f"WHEN {number} THEN '{name}'" for number, name in _PROTOCOLS.items())
+        return self._sums(f"({port})::VARCHAR", f"CASE protocol::INT {names} ELSE protocol END", "action")
+
+    def _sums(self, *keys: str) -> Sums:
+        grouped = ", ".join(f"coalesce({key}, 'unknown') AS k{n}" for n, key in enumerate(keys))
+        by = ", ".join(f"k{n}" for n in range(len(keys)))
+        rows = self._db.execute(
+            f"SELECT {grouped}, count(*), sum(packets::BIGINT)::BIGINT, sum(bytes::BIGINT)::BIGINT FROM flows GROUP BY {by}"
+        ).fetchall()
+        return {tuple(row[:-3]): (row[-3], row[-2] or 0, row[-1] or 0) for row in rows}

@@ -1,0 +1,107 @@
+"""`vpcflow` as a process of its own, as an operator runs it: started, asked over HTTP, killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 20.0
+_PAUSE = 0.1
+
+
+class Vpcflow:
+    """`with Vpcflow("worker", "--broker", url) as worker:` listens on a free port of loopback."""
+
+    def __init__(self, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+        """arguments: of the command; `--listen` is added."""
+        self._arguments = arguments
+        self._environ = environ
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(signal.SIGTERM)
+        self._log.close()
+
+    def start(self) -> None:
+        """Start and wait until it says where it listens."""
+        at = self._log.tell()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "streams", *self._arguments, "--listen", "127.0.0.1:0"],
+            stdout=self._log, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2], env={**os.environ, **(self._environ or {})},
+        )  # fmt: skip
+        self.url = self.wait_for_line(r"listening at (\S+)", at)
+
+    def wait_for_line(self, pattern: str, at: int = 0, seconds: float = _START_SECONDS) -> str:
+        """The first group of `pattern` in what it printed from byte `at` on."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self._process.poll() is None:
+            found = re.search(pattern, self.printed()[at:])
+            if found:
+                return found.group(1)
+            time.sleep(_PAUSE)
+        raise AssertionError(f"no line like {pattern!r} in:\n{self.printed()}")
+
+    def printed(self) -> str:
+        """What it has written so far."""
+        with open(self._log.fileno(), "rb", closefd=False) as log:  # noqa: PTH123 - an open file, not a path
+            log.seek(0)
+            return log.read().decode("utf-8", "replace")
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a page."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as problem:
+            return problem.code, problem.read().decode()
+
+    def samples(self) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+        """Sample name -> sorted labels -> value, of one scrape."""
+        found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+        for family in text_string_to_metric_families(self.get("/metrics")[1]):
+            for sample in family.samples:
+                found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+        return found
+
+    def kill9(self) -> None:
+        """No goodbye."""
+        self.end(signal.SIGKILL)
+
+    def end(self, how: signal.Signals) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        if self._process.poll() is None:
+            self._process.send_signal(how)
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+
+
+def sums(samples: Mapping[str, Mapping[tuple[tuple[str, str], ...], float]], table: str, labels: Iterable[str]) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """(labels) -> flows, packets, bytes of `vpcflow_TABLE_*_total`, summed over the other labels, as the oracle gives them."""
+    wanted = tuple(labels)
+    found: dict[tuple[str, ...], list[int]] = {}
+    for at, unit in enumerate(("flows", "packets", "bytes")):
+        for pairs, value in samples.get(f"vpcflow_{table}_{unit}_total", {}).items():
+            key = tuple(dict(pairs)[name] for name in wanted)
+            found.setdefault(key, [0, 0, 0])[at] += int(value)
+    return {key: tuple(values) for key, values in found.items()}
