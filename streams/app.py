@@ -21,7 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from streams import feeds
 from streams.agents.worker import Plan, Worker
 from streams.core.combine import Policy
-from streams.core.fields import parse_format
+from streams.core.fields import Format, parse_format
 from streams.embedded import embedded_broker
 from streams.feeds import Replay
 from streams.kafka import client_options, our_topics, prepare_topics
@@ -29,16 +29,16 @@ from streams.live import View
 from streams.metrics import Exposition, Instruments, Snapshot
 from streams.names import Names
 from streams.server import Server, health_routes
-from streams.settings import EMBEDDED, Settings, access_keys, redacted
+from streams.settings import EMBEDDED, ConfigError, Settings, access_keys, redacted
 from streams.sources.bridge import BridgeSettings, run_bridge
-from streams.sources.firehose import FirehoseSettings, firehose_routes
+from streams.sources.firehose import RUNNER_OPTIONS, FirehoseSettings, firehose_routes
 from streams.sources.publish import Publisher
 from streams.watch import LastError, Watcher, watch
 
 log = logging.getLogger(__name__)
 
-_SESSION, _EMBEDDED_SESSION = 30.0, 8.0
-"""Seconds without a heartbeat until a worker counts as dead. The embedded broker lets half of it pass at every join."""
+_EMBEDDED_SESSION = 8.0
+"""Instead of `group.session_seconds`: the embedded broker lets half of it pass at every join."""
 _LIBRARIES = ("faust", "mode", "aiokafka", "asyncio")
 
 Tell = Callable[[str], None]
@@ -81,6 +81,7 @@ def log_to_stderr(settings: Settings) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(level if level == "DEBUG" else max(logging.WARNING, logging.getLevelName(level)))
+    logging.getLogger("faust.agents.actor").setLevel(logging.CRITICAL)  # an agent that is stopped is no crash
 
 
 def policy(settings: Settings) -> Policy:
@@ -89,8 +90,15 @@ def policy(settings: Settings) -> Policy:
     return Policy(
         pane_seconds=panes.seconds, assign=panes.assign, lateness=panes.lateness_seconds, retained=panes.retained,
         max_span=panes.max_span_seconds, eni_keys=budget.eni_keys, port_keys=budget.port_keys, origins=budget.origins,
-        default_format=parse_format(settings.format) if settings.format else None,
+        default_format=_format(settings.format),
     )  # fmt: skip
+
+
+def _format(text: str) -> Format | None:
+    try:
+        return parse_format(text) if text else None
+    except ValueError as problem:
+        raise ConfigError([f"format: {problem}"]) from None
 
 
 def plan(settings: Settings) -> Plan:
@@ -100,7 +108,8 @@ def plan(settings: Settings) -> Plan:
         summary_partitions=settings.topics.summary_partitions, policy=policy(settings),
         flush_seconds=settings.checkpoint.summary_seconds, checkpoint_seconds=settings.checkpoint.seconds,
         idle_seconds=settings.panes.idle_seconds,
-        session_seconds=_EMBEDDED_SESSION if settings.broker.url == EMBEDDED else _SESSION,
+        session_seconds=_EMBEDDED_SESSION if settings.broker.url == EMBEDDED else settings.group.session_seconds,
+        instance_id=settings.group.instance_id,
     )  # fmt: skip
 
 
@@ -190,10 +199,13 @@ def check(settings: Settings) -> list[str]:
 async def _start(settings: Settings, parts: Parts, tell: Tell, stack: AsyncExitStack) -> tuple[Running, Server]:
     bootstrap = await stack.enter_async_context(_broker(settings, tell))
     options, names, instruments = client_options(settings.broker), Names(settings.topics.prefix), Instruments()
-    publisher = Publisher(bootstrap, names.raw, settings.topics.raw_partitions, options)
+    publisher = Publisher(
+        bootstrap, names.raw, settings.topics.raw_partitions, options, settings.ingest.deadline_seconds
+    )
     worker = Worker(bootstrap, settings.broker, plan(settings), instruments) if parts.worker else None
     running = Running(bootstrap, publisher, worker, instruments)
-    server = Server(settings.listen, _routes(settings, parts, running), _tls(settings) if parts.ingest else None)
+    tls = _tls(settings) if parts.ingest else None
+    server = Server(settings.listen, _routes(settings, parts, running), RUNNER_OPTIONS, tls)
     await server.start()
     stack.push_async_callback(server.stop)
     await prepare_topics(bootstrap, our_topics(names, settings.topics), options, tell)
@@ -310,8 +322,30 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 def _firehose(settings: Settings, running: Running) -> list[web.RouteDef]:
-    return []
+    """The endpoint's routes. Raises ConfigError."""
+    ingest = settings.ingest
+    try:
+        endpoint = FirehoseSettings(
+            access_keys=tuple(key.get_secret_value() for key in ingest.access_keys),
+            access_key_file=ingest.access_key_file, max_body_bytes=ingest.max_body_bytes,
+            max_decompressed_bytes=ingest.max_decompressed_bytes, max_in_flight_bytes=ingest.max_in_flight_bytes,
+            deadline_seconds=ingest.deadline_seconds, formats=ingest.formats,
+        )  # fmt: skip
+        return firehose_routes(endpoint, running.publisher.send, running.instruments)
+    except ValueError as problem:
+        raise ConfigError([f"ingest.{problem}"]) from None
 
 
 async def _bridge(settings: Settings, running: Running) -> None:
-    return None
+    """Raises ConfigError."""
+    bridge = settings.bridge
+    source = bridge.broker if bridge.broker.url else settings.broker
+    try:
+        wanted = BridgeSettings(
+            bootstrap=source.bootstrap or running.bootstrap, options=client_options(source), group=bridge.group,
+            topics=bridge.topics, own_prefix=f"{settings.topics.prefix}.", generation=bridge.generation,
+            format=settings.format,
+        )  # fmt: skip
+    except ValueError as problem:
+        raise ConfigError([f"bridge.{problem}"]) from None
+    await run_bridge(wanted, running.publisher.send, running.instruments)

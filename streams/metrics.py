@@ -64,6 +64,8 @@ METRICS = {
         Declared("vpcflow_folded_flows_total", "counter", ("partition",), "Flow records that the raw partition counted: the same as the flows of its panes and history."),
         Declared("vpcflow_ingest_requests_total", "counter", ("source", "outcome"), "Requests to the ingest endpoint."),
         Declared("vpcflow_ingest_bytes_total", "counter", ("source",), "Bytes of their bodies, as they came."),
+        Declared("vpcflow_ingest_skipped_total", "counter", ("source", "reason"), "What came and holds no lines (probes, notices), or lines that were there already."),
+        Declared("vpcflow_lost_messages_total", "counter", ("topic",), "Messages that the broker no longer held when this worker came to read them: raise the retention."),
         Declared("vpcflow_consumer_lag_messages", "gauge", ("topic", "partition"), "Messages on the topic that this worker has not taken yet."),
         Declared("vpcflow_watermark_timestamp_seconds", "gauge", ("partition",), "Event time that a raw partition has reached."),
         Declared("vpcflow_closed_before_timestamp_seconds", "gauge", ("partition",), "Panes of a summary partition that end before this are closed."),
@@ -109,6 +111,8 @@ class Instruments:
         self.registry = CollectorRegistry()
         self._requests = self._counter("vpcflow_ingest_requests_total")
         self._bytes = self._counter("vpcflow_ingest_bytes_total")
+        self._skipped = self._counter("vpcflow_ingest_skipped_total")
+        self._lost = self._counter("vpcflow_lost_messages_total")
         self._foreign = self._counter("vpcflow_foreign_summaries_total")
         self._latency = self._histogram("vpcflow_pipeline_latency_seconds", _LATENCY_BUCKETS)
         self._duration = self._histogram("vpcflow_checkpoint_duration_seconds", _DURATION_BUCKETS)
@@ -123,6 +127,14 @@ class Instruments:
     def bytes(self, source: str, count: int) -> None:
         """A request's body came."""
         self._bytes.labels(source).inc(count)
+
+    def skipped(self, source: str, reason: str, count: int) -> None:
+        """Something came that holds no lines, or lines that were there already."""
+        self._skipped.labels(source, reason).inc(count)
+
+    def lost(self, topic: str, count: int) -> None:
+        """Messages were gone before they could be read."""
+        self._lost.labels(topic).inc(count)
 
     def foreign_summary(self) -> None:
         """A message on the summaries topic was not ours."""

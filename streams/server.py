@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -31,15 +31,24 @@ def health_routes(ready: Ready, scrape: Scrape) -> list[web.RouteDef]:
 class Server:
     """An aiohttp server; `port` is known once it has started."""
 
-    def __init__(self, listen: str, routes: Iterable[web.AbstractRouteDef], tls: ssl.SSLContext | None = None) -> None:
-        """listen: HOST:PORT; port 0 takes a free one. Limits on bodies are the routes' own."""
+    def __init__(
+        self,
+        listen: str,
+        routes: Iterable[web.AbstractRouteDef],
+        options: Mapping[str, bool | int],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """listen: HOST:PORT; port 0 takes a free one. options: of aiohttp's runner, which the routes ask for.
+
+        Limits on bodies are the routes' own.
+        """
         host, _, port = listen.rpartition(":")
         self.host, self.port = host.strip("[]"), int(port)
         self.scheme = "https" if tls else "http"
         self._tls = tls
         app = web.Application(client_max_size=0)
         app.add_routes(routes)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, **options)
 
     @property
     def url(self) -> str:

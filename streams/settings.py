@@ -310,6 +310,17 @@ class Budget(Section):
                 yield f"{series}: expected {keys} ({limit}) or less, found {found}"
 
 
+class Group(Section):
+    """The worker's place in the consumer group of the workers."""
+
+    session_seconds: Annotated[Positive, Field(ge=6, le=300)] = Field(
+        30, description="A worker silent for so long counts as dead, and others take its partitions."
+    )
+    instance_id: str = Field(
+        "", description="A name of its own that stays (a pod's): a restart within the session then moves no partition."
+    )
+
+
 class Checkpoint(Section):
     """How often state is made durable. A crash costs time (reading again since then), never counts."""
 
@@ -340,6 +351,7 @@ class Settings(Section):
     bridge: Bridge = Field(default_factory=Bridge)
     panes: Panes = Field(default_factory=Panes)
     budget: Budget = Field(default_factory=Budget)
+    group: Group = Field(default_factory=Group)
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     log: Log = Field(default_factory=Log)
 

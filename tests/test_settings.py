@@ -225,6 +225,12 @@ def test_a_rule_between_keys_is_told_with_its_key(tmp_path: Path, tree: Written,
     assert _problems(tmp_path, tree)[0].startswith(start)
 
 
+def test_an_unknown_key_that_is_like_nothing_gets_a_hint_all_the_same(tmp_path: Path) -> None:
+    (problem,) = _problems(tmp_path, {"12": 1})
+
+    assert problem.startswith("12: unknown key; the nearest is ")
+
+
 def test_a_topic_of_ours_in_another_cluster_may_be_bridged(tmp_path: Path) -> None:
     bridge = {"topics": ["vpcflow.raw"], "broker": {"url": "kafka://elsewhere:9092"}}
 
@@ -342,6 +348,13 @@ def test_the_redacted_tree_tells_whether_a_secret_is_set(tmp_path: Path) -> None
 )
 def test_a_secret_is_in_no_error(tmp_path: Path, tree: Written) -> None:
     assert SECRET not in "\n".join(_problems(tmp_path, tree))
+
+
+def test_a_secret_is_not_in_what_pydantic_says_either() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings.model_validate({"broker": {"sasl_password": [SECRET]}})
+
+    assert SECRET not in str(raised.value)
 
 
 # --- access keys -----------------------------------------------------------------------------------------------------

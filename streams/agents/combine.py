@@ -52,6 +52,10 @@ class Combine:
         """Panes first, then the row that settles them."""
         return state.checkpoint()
 
+    def stamp(self, state: RawPartition) -> int:
+        """The last offset that the state includes."""
+        return state.meta.stamp
+
 
 def _raw(event: EventT) -> RawMessage:
     message = event.message

@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 _CONFIRM_SECONDS = 60.0
 """How long a write to the broker may take before the worker gives up and is started again from its checkpoint."""
 
+_REST = 4
+"""After a flush or a checkpoint, so many times its length go to other work."""
+
+_TRIES = 3
+"""So often a message that is missing is asked for; an offset that holds none (a transaction's mark) is passed over then."""
+
 
 class State(Protocol[S]):
     """What the loop asks of a pure state; each call runs in the core's thread."""
@@ -43,6 +49,19 @@ class State(Protocol[S]):
 
     def checkpoint(self, state: S) -> tuple[Rows, Rows]:
         """(rows to write first, rows to write once those are safe)."""
+
+    def stamp(self, state: S) -> int:
+        """The last offset that the state includes, -1: none."""
+
+
+class Source(Protocol):
+    """The topic that a loop reads, as far as it must ask for a message again."""
+
+    async def earliest(self, topic: str, partition: int) -> int:
+        """The first offset that the broker still holds."""
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Read on from `offset`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,7 @@ class Loop(Generic[S]):
     name: str
     topic: str
     table: CollectionT
+    source: Source
     state: State[S]
     thread: ThreadPoolExecutor
     instruments: Instruments
@@ -74,43 +94,49 @@ class Loop(Generic[S]):
     states: dict[int, S] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     progressed: float = field(default_factory=time.monotonic)
-    _queue: asyncio.Queue[EventT] = field(default_factory=lambda: asyncio.Queue(maxsize=16))
+    _queue: asyncio.Queue[tuple[int, EventT]] = field(default_factory=lambda: asyncio.Queue(maxsize=16))
+    _assignment: int = 0
+    _missing: dict[tuple[int, int, int], int] = field(default_factory=dict)
     _waiting: dict[int, list[EventT]] = field(default_factory=lambda: defaultdict(list))
     _sent: list[Awaitable[Any]] = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def take(self, event: EventT) -> None:
-        """Queue an event; waits while the core is behind, so that Kafka holds what memory should not."""
-        await self._queue.put(event)
+        """Queue an event; waits while the core is behind, so that Kafka holds what memory should not.
+
+        An event that waits while partitions move belongs to an assignment that is over: it is not applied.
+        """
+        await self._queue.put((self._assignment, event))
 
     async def run(self, *, stopping: Callable[[], bool]) -> None:
         """Apply what was taken, flush and checkpoint in time, until `stopping`."""
-        flushed = saved = time.monotonic()
+        flush_at = save_at = 0.0
         while not stopping():
             events = await self._some_events()
             async with self._lock:
                 if events:
                     await self._apply(events)
-                now = time.monotonic()
-                if now - flushed >= self.flush_seconds:
-                    flushed = now
-                    await self._flush(list(self.states))
-                if now - saved >= self.checkpoint_seconds:
-                    saved = now
-                    await self._checkpoint(list(self.states))
+                if time.monotonic() >= flush_at:
+                    flush_at = await _next(self.flush_seconds, self._flush(list(self.states)))
+                if time.monotonic() >= save_at:
+                    save_at = await _next(self.checkpoint_seconds, self._checkpoint(list(self.states)))
 
     async def settle(self, partitions: Iterable[int] | None = None) -> None:
         """Apply what was taken, flush and checkpoint now: before partitions go, before the worker stops."""
         async with self._lock:
             while not self._queue.empty():
-                await self._apply([self._queue.get_nowait() for _ in range(self._queue.qsize())])
+                await self._apply(self._taken(self._queue.qsize()))
             mine = [one for one in (self.states if partitions is None else partitions) if one in self.states]
             await self._flush(mine)
             await self._checkpoint(mine)
 
     async def drop(self, partitions: Iterable[int]) -> None:
-        """Forget partitions that belong to somebody else now."""
+        """Forget partitions that belong to somebody else now, and every event that was on its way.
+
+        Whatever stays with this worker comes again from the offset that was acknowledged last.
+        """
         async with self._lock:
+            self._assignment += 1
             for partition in partitions:
                 self.states.pop(partition, None)
                 self.positions.pop(partition, None)
@@ -128,12 +154,15 @@ class Loop(Generic[S]):
 
     async def _some_events(self) -> list[EventT]:
         try:
-            events = [await asyncio.wait_for(self._queue.get(), timeout=min(self.flush_seconds, 0.2))]
+            first = await asyncio.wait_for(self._queue.get(), timeout=min(self.flush_seconds, 0.2))
         except TimeoutError:
             return []
-        while len(events) < self.most_events and not self._queue.empty():
-            events.append(self._queue.get_nowait())
-        return events
+        return [event for assignment, event in [first] if assignment == self._assignment] + self._taken(self.most_events)
+
+    def _taken(self, most: int) -> list[EventT]:
+        """Up to `most` queued events of the present assignment."""
+        queued = [self._queue.get_nowait() for _ in range(min(most, self._queue.qsize()))]
+        return [event for assignment, event in queued if assignment == self._assignment]
 
     async def _state(self, partition: int) -> S:
         if partition not in self.states:
@@ -147,8 +176,11 @@ class Loop(Generic[S]):
         by_partition: dict[int, list[EventT]] = defaultdict(list)
         for event in events:
             by_partition[event.message.partition].append(event)
-        for partition, mine in by_partition.items():
+        for partition, some in by_partition.items():
             state = await self._state(partition)
+            mine = await self._in_sequence(partition, state, some)
+            if not mine:
+                continue
             self._send(await self.in_core(self.state.apply, state, mine))
             self._waiting[partition] += mine
             self.positions[partition] = mine[-1].message.offset
@@ -156,6 +188,34 @@ class Loop(Generic[S]):
                 event.message.value = None  # held until the checkpoint: the offset is enough
                 event.value = None
         self.progressed = time.monotonic()
+
+    async def _in_sequence(self, partition: int, state: S, events: list[EventT]) -> list[EventT]:
+        """The events that follow on what the state includes; from the first one missing on, all are asked for again.
+
+        Faust can step over messages around a rebalance, and a worker that was thought dead can have left an older
+        checkpoint than the offset that was committed: what is counted follows the state's own stamp, nothing else.
+        """
+        expected = self.state.stamp(state) + 1
+        for number, event in enumerate(events):
+            offset = event.message.offset
+            if offset > expected and not await self._is_hole(partition, expected, offset):
+                return events[:number]
+            expected = max(expected, offset + 1)
+        return events
+
+    async def _is_hole(self, partition: int, expected: int, found: int) -> bool:
+        """Whether there is nothing from `expected` up to `found`; else reading goes back to `expected`."""
+        earliest = await self.source.earliest(self.topic, partition)
+        tried = self._missing[partition, expected, found] = self._missing.get((partition, expected, found), 0) + 1
+        if earliest >= found or tried > _TRIES:
+            self._missing.clear()
+            if earliest > expected:
+                self.instruments.lost(self.topic, earliest - expected)
+                log.error("%s/%s: offsets %s to %s are gone", self.topic, partition, expected, earliest - 1)
+            return True
+        log.info("%s/%s: offset %s came before %s, reading again", self.topic, partition, found, expected)
+        await self.source.seek(self.topic, partition, max(expected, earliest))
+        return False
 
     async def _flush(self, partitions: list[int]) -> None:
         for partition in partitions:
@@ -199,6 +259,14 @@ class Loop(Generic[S]):
     async def _confirm(self, futures: Sequence[Awaitable[Any]]) -> None:
         if futures:
             await asyncio.wait_for(asyncio.gather(*futures), timeout=_CONFIRM_SECONDS)
+
+
+async def _next(every: float, work: Awaitable[None]) -> float:
+    """Do the work; when it is due again. Under load (a backlog that touches many panes) it takes its share, not all."""
+    began = time.monotonic()
+    await work
+    ended = time.monotonic()
+    return max(began + every, ended + _REST * (ended - began))
 
 
 def _keep(store: Any, partition: int, key: bytes, value: bytes | None) -> None:  # noqa: ANN401 - Faust's memory store

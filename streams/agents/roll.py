@@ -32,6 +32,7 @@ class Roll:
         """Take summaries; one that is not ours is counted and passed over: it holds no records."""
         for event in events:
             self._take(state, event)
+            state.stamp = max(state.stamp, event.message.offset)
         return []
 
     def flush(self, state: SummaryPartition) -> list[Outgoing]:
@@ -40,8 +41,12 @@ class Roll:
         return []
 
     def checkpoint(self, state: SummaryPartition) -> tuple[Rows, Rows]:
-        """Each row is whole by itself."""
-        return state.checkpoint(), {}
+        """The rows, then how far they go."""
+        return state.checkpoint()
+
+    def stamp(self, state: SummaryPartition) -> int:
+        """The last offset that the state includes."""
+        return state.stamp
 
     def _take(self, state: SummaryPartition, event: EventT) -> None:
         try:

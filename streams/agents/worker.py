@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _STALLED_SECONDS = 60.0
 """With messages waiting and none taken for so long, the worker is not ready."""
+_STOP_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,11 @@ class Worker:
             plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds
         )
         self.combine: Loop[RawPartition] = Loop(
-            "combine", names.raw, self._table("combine", names.combine_changelog, plan.raw_partitions), combine,
+            "combine", names.raw, self._table("combine", names.combine_changelog, plan.raw_partitions), self, combine,
             self._thread, instruments, plan.flush_seconds, plan.checkpoint_seconds,
         )  # fmt: skip
         self.roll: Loop[SummaryPartition] = Loop(
-            "roll", names.summaries, self._table("roll", names.roll_changelog, plan.summary_partitions),
+            "roll", names.summaries, self._table("roll", names.roll_changelog, plan.summary_partitions), self,
             Roll(plan.policy.lateness, instruments), self._thread, instruments, plan.checkpoint_seconds,
             plan.checkpoint_seconds, most_events=256,
         )  # fmt: skip
@@ -96,13 +98,14 @@ class Worker:
             task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Settle what was taken, leave the group."""
+        """Settle what was taken, leave the group. After a failure nothing is settled: it is read again."""
         self._stopping = True
-        for loop in self._loops:
-            await _within(10.0, loop.settle(), "the last checkpoint")
+        if self.failed is not None and not self.failed.done():
+            for loop in self._loops:
+                await _within(_STOP_SECONDS, loop.settle(), "the last checkpoint")
         for task in self._tasks:
             task.cancel()
-        await _within(10.0, self.app.stop(), "leaving the group")
+        await _within(_STOP_SECONDS, self.app.stop(), "leaving the group")
         self._thread.shutdown(wait=False)
 
     def ready(self) -> tuple[bool, str]:
@@ -123,6 +126,15 @@ class Worker:
         lag = {(loop.topic, p): count for loop in self._loops for p, count in self._lag(loop).items()}
         read = await self.combine.in_core(_read, dict(self.combine.states), dict(self.roll.states))
         return Snapshot(**read, lag=lag, ready=ready)
+
+    async def earliest(self, topic: str, partition: int) -> int:
+        """The first offset that the broker still holds (agents.loop.Source)."""
+        tp = TP(topic, partition)
+        return int((await self.app.consumer.earliest_offsets(tp))[tp] or 0)
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Read on from `offset` (agents.loop.Source)."""
+        await self.app.consumer.seek(TP(topic, partition), offset)
 
     def _lag(self, loop: Loop[Any]) -> dict[int, int]:
         consumer = self.app.consumer
@@ -231,11 +243,13 @@ def _faust_app(bootstrap: str, client: Client, plan: Plan) -> faust.App:
         broker_session_timeout=plan.session_seconds,
         broker_heartbeat_interval=plan.session_seconds / 10,
         broker_commit_interval=1.0,
-        producer_compression_type="lz4",
+        producer_compression_type=None,  # the values are compressed already
         producer_max_request_size=LARGEST_MESSAGE,
         stream_buffer_maxsize=32,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         table_cleanup_interval=3600.0,
+        table_standby_replicas=0,
+        datadir=tempfile.mkdtemp(prefix="vpcflow-"),
         worker_redirect_stdouts=False,
     )

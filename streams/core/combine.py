@@ -1,9 +1,9 @@
 """The state of one raw partition: raw messages in, panes, counters and dead letters out.
 
 Everything here is a function of the messages up to an offset, the *stamp*: the same messages in other batches, or again
-after a crash, give the same rows. Each row of the state (a pane, the history, what is known, the seen origins) carries
-the stamp that it includes, so what is read again is skipped row by row. The row `meta` is written last: what it includes
-is settled.
+after a crash, give the same rows. The row `meta` is written last: what it includes is settled. A pane carries the
+stamp that it includes, so what is read again is skipped pane by pane. What decides how later messages are counted (the
+history, what is known) has two rows in turn, and `meta` says which one belongs to it: read again, it decides the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import cast
 
@@ -23,8 +24,8 @@ from streams.core.facts import Facts, facts
 from streams.core.fields import Format, parse_format
 from streams.core.origins import Origins
 from streams.core.panes import Assign, assign
-from streams.core.parse import Parsed, parse
-from streams.core.raw import RawMessage
+from streams.core.parse import REASONS, Parsed, parse
+from streams.core.raw import SOURCES, RawMessage
 from streams.core.tables import TABLES, Frames, Table
 
 HISTORY = -1
@@ -35,6 +36,9 @@ DELAY_BUCKETS = (1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 
 
 _JOIN_BYTES = 4 * 1024 * 1024
 _PATIENCE = 16
+_MOST_BRIDGED = 10_000
+"""Source partitions whose last offset is remembered."""
+_INT64 = 1 << 64
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Policy:
     origins: int = 262_144
     default_format: Format | None = None
 
+    @property
+    def sweep_seconds(self) -> int:
+        """How often, in event time, keys silent for `key_ttl` are looked for."""
+        return max(self.pane_seconds, self.key_ttl // 24)
+
     def limit(self, table: Table) -> int:
         """How many distinct entities a raw partition keeps apart in `table`; the rest is `other`."""
         return self.eni_keys if table is tables.ENI else self.port_keys
@@ -60,7 +69,10 @@ class Policy:
 
 @dataclass
 class Meta:
-    """What is counted, as far as `stamp` (the last raw offset included). All values are totals since the beginning."""
+    """What is counted, as far as `stamp` (the last raw offset included). All values are totals since the beginning.
+
+    slots: which of their two rows `history` and `known` are in. unsent: rows whose summaries had not been asked for.
+    """
 
     stamp: int = -1
     watermark: int | None = None
@@ -71,6 +83,8 @@ class Meta:
     over_budget: Counter[str] = field(default_factory=Counter)
     expired: Counter[str] = field(default_factory=Counter)
     bridged: dict[str, int] = field(default_factory=dict)
+    slots: dict[str, int] = field(default_factory=dict)
+    unsent: list[str] = field(default_factory=list)
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -83,7 +97,7 @@ class Meta:
         if found.pop("v", None) != 1:
             raise ValueError("not a meta row of version 1: written by a newer release")
         counters = {name: Counter(value) for name, value in found.items() if isinstance(value, dict)}
-        return cls(**{**found, **counters, "bridged": dict(found["bridged"])})
+        return cls(**{**found, **counters, "bridged": dict(found["bridged"]), "slots": dict(found["slots"])})
 
 
 @dataclass
@@ -105,9 +119,9 @@ class Pane:
         if max(map(len, self.pending.values()), default=0) >= _PATIENCE:
             self.value()
 
-    def touch(self, offset: int) -> None:
-        """Say that the pane has changed."""
-        self.stamp, self.unsaved, self.unsent = max(self.stamp, offset), True, True
+    def touch(self, offset: int, *, send: bool = True) -> None:
+        """Say that the pane has changed; send: in what its summary shows."""
+        self.stamp, self.unsaved, self.unsent = max(self.stamp, offset), True, self.unsent or send
 
     def value(self) -> Frames:
         """All rows, each key once."""
@@ -118,10 +132,9 @@ class Pane:
         self.pending = {}
         return self.frames
 
-    def rest(self, encoded: bytes) -> None:
-        """Keep only the encoded form (unless something came since)."""
-        self.encoded = encoded
-        if not self.pending:
+    def rest(self) -> None:
+        """Keep only the encoded form (unless something is to be done with the rows)."""
+        if not (self.unsaved or self.unsent):
             self.frames = None
 
 
@@ -159,7 +172,14 @@ class _Lines:
         return self.messages[0][1]
 
     def value(self) -> bytes:
-        return b"\n".join(message.value.removesuffix(b"\n") for _, message in self.messages)
+        """All lines, each with its end: a blank line at the end of a message is a line wherever the message stands."""
+        return b"".join(
+            one.value if one.value.endswith(b"\n") else one.value + b"\n" for _, one in self.messages
+        )
+
+    def arrival(self) -> int:
+        """Of the first to arrive, in epoch seconds."""
+        return min(message.arrival_ms for _, message in self.messages) // 1000
 
     def singly(self) -> Iterator[_Lines]:
         return (_Lines([one]) for one in self.messages)
@@ -179,12 +199,17 @@ class RawPartition:
         self.known = known.nothing()
         self.origins = Origins(policy.origins)
         self._known_row = Pane()
-        self._gone: list[int] = []
+        self._gone: list[str] = []
+        self._settled: list[str] = []
         self._singly = 0
         self._waiting_since: int | None = None
         self._told: tuple[int | None, bool, int] = (None, False, 0)
-        for name, value in (rows or {}).items():
+        rows = dict(rows or {})
+        if "meta" in rows:
+            self.meta = Meta.decode(rows.pop("meta"))
+        for name, value in rows.items():
             self._restore(name, value)
+        self._settled += [f"pane/{start}" for start in self.panes if start < self.through]
         self.panes = {start: pane for start, pane in self.panes.items() if start >= self.through}
         self._ahead = max(row.stamp for row in (self.history, self._known_row, *self.panes.values()))
 
@@ -200,21 +225,24 @@ class RawPartition:
         return out
 
     def _fresh(self, messages: Iterable[tuple[int, RawMessage]], out: Folded) -> Iterator[tuple[int, RawMessage]]:
+        newest = self.meta.stamp
         for offset, message in messages:
-            if offset > self.meta.stamp:
-                out.messages += 1
-                if not message.replay:
-                    self._waiting_since = min(message.arrival_ms, self._waiting_since or message.arrival_ms)
-                yield offset, self._without_repeats(offset, message)
+            if offset <= newest:
+                continue
+            newest = offset
+            out.messages += 1
+            if not message.replay:
+                self._waiting_since = min(message.arrival_ms, self._waiting_since or message.arrival_ms)
+            yield offset, self._without_repeats(offset, _readable(message))
 
     def _without_repeats(self, offset: int, message: RawMessage) -> RawMessage:
         """The message, without the lines that came before: all of them, or a bridge's that overlap."""
         repeated = self._repeated_lines(offset, message)
         if not repeated:
             return message
-        lines = message.value.removesuffix(b"\n").split(b"\n", repeated)
-        self.meta.duplicates[message.origin.source] += min(repeated, len(lines))
-        return replace(message, value=lines[repeated] if len(lines) > repeated else b"", error=None)
+        source = message.origin.source
+        self.meta.duplicates[source if source in SOURCES else "unknown"] += repeated
+        return message.without_first(repeated)
 
     def _repeated_lines(self, offset: int, message: RawMessage) -> int:
         name, bounds = message.origin.name, message.bridge_range()
@@ -222,34 +250,36 @@ class RawPartition:
             return 0
         if bounds is None:
             seen = self.origins.seen_before(message.origin.key(), offset)
-            return message.value.count(b"\n") + 1 if seen else 0
-        last = self.meta.bridged.get(name, -1)
+            return message.lines if seen else 0
+        last = self.meta.bridged.pop(name, -1)
         self.meta.bridged[name] = max(last, bounds[1])
-        return message.lines_up_to(last) if last >= bounds[0] else 0
+        if len(self.meta.bridged) > _MOST_BRIDGED:
+            del self.meta.bridged[next(iter(self.meta.bridged))]
+            self.meta.expired["bridge"] += 1
+        return min(message.lines, message.lines_up_to(last))
 
     def _joined(self, messages: Iterable[tuple[int, RawMessage]]) -> Iterator[_Lines]:
         """Neighbours that can be parsed together; one by one as long as rows of the state are ahead of `meta`."""
         group: list[tuple[int, RawMessage]] = []
         for offset, message in messages:
-            if group and not self._joins(group, offset, message):
+            if group and not self._joins(group, message):
                 yield _Lines(group)
                 group = []
             group.append((offset, message))
         if group:
             yield _Lines(group)
 
-    def _joins(self, group: list[tuple[int, RawMessage]], offset: int, message: RawMessage) -> bool:
+    def _joins(self, group: list[tuple[int, RawMessage]], message: RawMessage) -> bool:
         last = group[-1][1]
         alike = (last.format, last.replay) == (message.format, message.replay)
         plain = message.error is None and last.error is None and bool(message.value) and bool(last.value)
         size = sum(len(one.value) for _, one in group)
-        return alike and plain and offset > self._ahead and size < _JOIN_BYTES
+        return alike and plain and group[0][0] > self._ahead and size < _JOIN_BYTES
 
     def _fold_lines(self, lines: _Lines, out: Folded) -> None:
         if lines.first.error is not None:
             self._reject_whole(lines, out)
         elif lines.first.value and not self._fold_together(lines, out):
-            self._singly = _PATIENCE
             self._fold_singly(lines, out)
 
     def _fold_singly(self, lines: _Lines, out: Folded) -> None:
@@ -270,6 +300,9 @@ class RawPartition:
             return False
         parsed = self._parse(lines)
         if not alone and not self._is_plain(lines, parsed):
+            self._singly = _PATIENCE
+            return False
+        if not alone and self._sweeps(self._horizon(self._newest(parsed))):
             return False
         self._apply(lines, parsed, out)
         return True
@@ -277,40 +310,53 @@ class RawPartition:
     def _is_plain(self, lines: _Lines, parsed: Parsed) -> bool:
         """Whether every line was a record of the given format, none late and none from the future."""
         records = parsed.records
-        if parsed.headers or parsed.rejects.height or parsed.confidence < 1 or not {"start", "end"} <= set(records.columns):
+        if parsed.headers or parsed.rejects.height or parsed.confidence < 1:
+            return False
+        if not {"start", "end"} <= set(records.columns):
+            return False
+        if records.get_column("start").null_count() or records.get_column("end").null_count():
             return False
         if not records.height:
             return True
-        earliest, latest = records.select(pl.min_horizontal("start", "end").min(), pl.col("end").max()).row(0)
-        if earliest is None or latest is None:
-            return False
-        newest = max(latest, self.meta.watermark or 0)
-        late = earliest - self.policy.pane_seconds <= newest - self.policy.lateness
-        return not late and latest <= lines.first.arrival_ms // 1000 + self.policy.future
+        earliest = cast("int", records.select(pl.min_horizontal("start", "end").min()).item())
+        late = earliest - self.policy.pane_seconds <= self._newest(parsed) - self.policy.lateness
+        return not late and self._newest(parsed) <= lines.arrival() + self.policy.future
+
+    def _newest(self, parsed: Parsed) -> int:
+        """Where the watermark comes with plain records."""
+        return max(cast("int | None", parsed.records.get_column("end").max()) or 0, self.meta.watermark or 0)
 
     def _parse(self, lines: _Lines) -> Parsed:
-        fmt = parse_format(lines.first.format) if lines.first.format else self.policy.default_format
+        fmt = _format(lines.first.format) if lines.first.format else self.policy.default_format
         return parse(lines.value(), fmt)
 
     def _reject_whole(self, lines: _Lines, out: Folded) -> None:
-        reason = lines.first.error or "undecodable"
+        reason = lines.first.error if lines.first.error in REASONS else "undecodable"
         self.meta.lines["reject"] += 1
         self.meta.rejects[reason] += 1
         out.dead_letters.append(of_message(self.partition, lines.offset, lines.first, reason))
 
     def _apply(self, lines: _Lines, parsed: Parsed, out: Folded) -> None:
         arrival = lines.first.arrival_ms // 1000
-        found = facts(parsed.records, self.known.owners, arrival, replay=lines.first.replay)
+        found = self._dated(facts(parsed.records, self.known.owners, arrival, replay=lines.first.replay), arrival)
         self._count(parsed, found)
         if parsed.rejects.height:
             self.meta.rejects.update(dict(parsed.rejects.get_column("reason").value_counts().iter_rows()))
             out.dead_letters += of_lines(self.partition, lines.offset, lines.first, parsed.rejects)
         if found.rows.height:
             _measure_delay(lines, found.rows, out)
-            placed = self._placed(found.rows, arrival)
+            placed = self._placed(found.rows)
             deltas = {name: tables.aggregate(placed, table, ["pane"]) for name, table in TABLES.items()}
             self._know(found, deltas, lines.offset)
             self._add(deltas, lines.offset)
+
+    def _dated(self, found: Facts, arrival: int) -> Facts:
+        """Facts with Boolean `early`: from the future. Times end there: one broken clock must not age all others."""
+        latest = arrival + self.policy.future
+        rows = found.rows.with_columns(
+            (pl.col("last") > latest).alias("early"), pl.col("first", "last").clip(upper_bound=latest)
+        )
+        return replace(found, rows=rows, info=found.info.with_columns(pl.col("seen").clip(upper_bound=latest)))
 
     def _count(self, parsed: Parsed, found: Facts) -> None:
         rows = found.rows
@@ -319,26 +365,30 @@ class RawPartition:
             header=parsed.headers, blank=parsed.blank, reject=parsed.rejects.height,
         )  # fmt: skip
         packets, octets = rows.select(pl.col("packets").sum(), pl.col("bytes").sum()).row(0)
-        self.meta.totals.update(flows=rows.height, packets=packets, bytes=octets)
+        totals = self.meta.totals
+        totals["flows"] += rows.height
+        totals["packets"], totals["bytes"] = _int64(totals["packets"] + packets), _int64(totals["bytes"] + octets)
 
     def _know(self, found: Facts, deltas: Frames, offset: int) -> None:
-        before = self.known
+        before, policy = self.known, self.policy
         admitted = {
-            name: known.admit(before, table, deltas[name], found.rows, self.policy.limit(table))
+            name: known.admit(
+                before.admitted[name], deltas[name], found.rows, policy.limit(table), policy.sweep_seconds
+            )
             for name, table in TABLES.items()
         }
         owners, info = found.owners, known.informed(before.info, found.info)
-        if admitted["eni"].height >= self.policy.eni_keys:
+        if admitted["eni"].height >= policy.eni_keys:
             owners, info = (frame.join(admitted["eni"], on="eni", how="semi") for frame in (owners, info))
+        same = owners.equals(before.owners) and info.equals(before.info)
+        if same and all(admitted[name] is before.admitted[name] for name in TABLES):
+            return
         self.known = known.Known(owners, info, admitted)
-        same = owners is before.owners and info is before.info
-        if not same or any(admitted[name] is not before.admitted[name] for name in TABLES):
-            self._known_row.touch(offset)
+        self._known_row.touch(offset, send=not same)
 
-    def _placed(self, rows: pl.DataFrame, arrival: int) -> pl.DataFrame:
+    def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Facts with their pane, HISTORY where that is gone. Advances the watermark; counts the late and the early."""
-        policy, before = self.policy, self.meta.watermark
-        early = pl.col("last") > arrival + policy.future
+        policy, before, early = self.policy, self.meta.watermark, pl.col("early")
         newest = rows.filter(~early).get_column("last").max()
         if newest is not None:
             self.meta.watermark = max(cast("int", newest), before or 0)
@@ -348,15 +398,20 @@ class RawPartition:
         flows = pl.col("flows") if "flows" in placed.columns else pl.lit(1)
         counted = placed.select((late * flows).sum().alias("late"), (early * flows).sum().alias("future"))
         self.meta.totals.update(counted.row(0, named=True))
-        gone = early | (pl.col("pane") < max(self.through, self._horizon()))
+        gone = early | (pl.col("pane") < max(self.through, self._horizon(self.meta.watermark)))
         return placed.with_columns(pl.when(gone).then(HISTORY).otherwise("pane").alias("pane"))
 
-    def _horizon(self) -> int:
+    def _horizon(self, watermark: int | None) -> int:
         """Panes that start before this are no longer kept apart."""
-        if self.meta.watermark is None:
+        if watermark is None:
             return 0
-        newest = self.meta.watermark - self.meta.watermark % self.policy.pane_seconds
+        newest = watermark - watermark % self.policy.pane_seconds
         return newest - (self.policy.retained - 1) * self.policy.pane_seconds
+
+    def _sweeps(self, horizon: int) -> bool:
+        """Whether idle keys are looked for when the panes kept apart begin at `horizon`."""
+        seconds = self.policy.sweep_seconds
+        return horizon > self.through and horizon // seconds != self.through // seconds
 
     def _add(self, deltas: Frames, offset: int) -> None:
         by_pane: dict[int, dict[str, pl.DataFrame]] = {}
@@ -372,21 +427,24 @@ class RawPartition:
 
     def _expire(self) -> None:
         """Panes that are no longer kept apart go into the history."""
-        horizon = self._horizon()
+        horizon = self._horizon(self.meta.watermark)
         if horizon <= self.through:
             return
-        self.through = horizon
+        sweeps, self.through = self._sweeps(horizon), horizon
         for start in sorted(start for start in self.panes if start < horizon):
-            self._gone.append(start)
+            self._gone.append(f"pane/{start}")
             self.history.add(self.panes.pop(start).value(), self.meta.stamp)
         self.history.touch(self.meta.stamp)
-        self._forget_idle()
+        if sweeps:
+            self._forget_idle()
 
     def _forget_idle(self) -> None:
-        before = cast("int", self.meta.watermark) - self.policy.key_ttl
+        """Silent keys leave; all their rows are in the history, for what is kept apart is younger than they are."""
+        oldest = min(cast("int", self.meta.watermark) - self.policy.key_ttl, self.through)
+        before = oldest // self.policy.sweep_seconds * self.policy.sweep_seconds
         frames = self.history.value()
         for name, table in TABLES.items():
-            gone = known.idle(table, frames[name], before)
+            gone = known.idle(self.known, table, before)
             if not gone.height:
                 continue
             entity = list(table.entity)
@@ -399,42 +457,57 @@ class RawPartition:
     # -- out: rows of the state, and summaries --------------------------------------------------------------------
 
     def checkpoint(self) -> tuple[dict[str, bytes], dict[str, bytes | None]]:
-        """What changed since the last call: (rows to write first, rows to write once those are safe; None deletes)."""
-        first = {f"origins/{bucket}": value for bucket, value in self.origins.rows()}
-        rows: dict[str, bytes] = {name: value for name, value in first.items() if value is not None}
+        """What changed since the last call: (rows to write first, rows to write once those are safe; None deletes).
+
+        What `summaries` gave before must be safe before these are; what it did not, it gives after a restart. A call
+        says that the rows of the call before are safe, all of them.
+        """
+        origins = {f"origins/{bucket}": value for bucket, value in self.origins.rows()}
+        rows: dict[str, bytes] = {name: value for name, value in origins.items() if value is not None}
         closed = (self.meta.watermark or 0) - self.policy.lateness
         for start, pane in self.panes.items():
             if pane.unsaved:
-                rows[f"pane/{start}"] = self._save(pane, pane.value(), keep=start > closed)
-        if self.history.unsaved:
-            rows["history"] = self._save(self.history, self.history.value(), keep=True)
-        if self._known_row.unsaved:
-            rows["known"] = self._save(self._known_row, self.known.frames(), keep=True)
-        then: dict[str, bytes | None] = {name: None for name, value in first.items() if value is None}
-        then |= {f"pane/{start}": None for start in self._gone}
+                rows[f"pane/{start}"] = self._save(pane, pane.value())
+            if start <= closed:
+                pane.rest()
+        for name, row in self._pairs().items():
+            if row.unsaved:
+                self.meta.slots[name] = 1 - self.meta.slots.get(name, 1)
+                frames = row.value() if row is self.history else self.known.frames()
+                rows[f"{name}/{self.meta.slots[name]}"] = self._save(row, frames)
+        unsent = {**{f"pane/{start}": pane for start, pane in self.panes.items()}, **self._pairs()}
+        self.meta.unsent = [name for name, row in unsent.items() if row.unsent]
+        then: dict[str, bytes | None] = dict.fromkeys(self._settled)
+        self._settled = [*self._gone, *(name for name, value in origins.items() if value is None)]
         self._gone = []
         return rows, {**then, "meta": self.meta.encode()}
 
-    def _save(self, pane: Pane, frames: Frames, *, keep: bool) -> bytes:
-        encoded = tables.encode({"stamp": pane.stamp, "through": self.through}, frames)
+    def _pairs(self) -> dict[str, Pane]:
+        """What has two rows, written in turn."""
+        return {"history": self.history, "known": self._known_row}
+
+    def _save(self, pane: Pane, frames: Frames) -> bytes:
+        pane.encoded = tables.encode({"stamp": pane.stamp, "through": self.through}, frames)
         pane.unsaved = False
-        if not keep and not pane.unsent:
-            pane.rest(encoded)
-        return encoded
+        return pane.encoded
 
     def _restore(self, name: str, value: bytes) -> None:
         kind, _, rest = name.partition("/")
-        if kind == "meta":
-            self.meta = Meta.decode(value)
-        elif kind == "origins":
+        if kind == "origins":
             self.origins.restore(int(rest), value)
-        elif kind == "known":
-            head, frames = tables.decode(value)
-            self._known_row.stamp, self.known = cast("int", head["stamp"]), known.Known.of_frames(frames)
-        elif kind == "history":
-            self.history, self.through = _resting(value), cast("int", tables.head(value)["through"])
+        elif kind == "pane":
+            pane = self.panes[int(rest)] = _resting(value)
+            pane.unsent = name in self.meta.unsent or pane.stamp > self.meta.stamp
+        elif self.meta.slots.get(kind) == int(rest):
+            self._restore_pair(kind, value)
+
+    def _restore_pair(self, kind: str, value: bytes) -> None:
+        row = _resting(value)
+        row.unsent = kind in self.meta.unsent
+        if kind == "history":
+            self.history, self.through = row, cast("int", tables.head(value)["through"])
         else:
-            self.panes[int(rest)] = _resting(value)
+            self._known_row, self.known = row, known.Known.of_frames(row.value())
 
     def summaries(self, partitions: int, *, idle: bool = False) -> list[Summary]:
         """What changed since the last call, for each of `partitions` summary partitions.
@@ -459,7 +532,10 @@ class RawPartition:
         if told == self._told or self.meta.watermark is None:
             return []
         self._told = told
-        head = {"row": "clock", "source": self.partition, "watermark": self.meta.watermark, "idle": idle}
+        head = {
+            "row": "clock", "source": self.partition, "stamp": self.meta.stamp,
+            "watermark": self.meta.watermark, "idle": idle,
+        }  # fmt: skip
         return [Summary(to, f"{self.partition}/clock".encode(), tables.encode(head, {})) for to in range(partitions)]
 
     def _summarise(self, name: str, pane: Pane, frames: Frames, partitions: int) -> Iterator[Summary]:
@@ -477,6 +553,27 @@ class RawPartition:
         for to in sorted(holders) if name.startswith("pane/") else range(partitions):  # what may shrink goes to all
             mine = {key: parts.get((to,), frames[key].clear()) for key, parts in split.items()}
             yield Summary(to, f"{self.partition}/{name}".encode(), tables.encode(head, mine))
+
+
+@lru_cache(maxsize=64)
+def _format(text: str) -> Format | None:
+    """None: not a format."""
+    try:
+        return parse_format(text)
+    except ValueError:
+        return None
+
+
+def _readable(message: RawMessage) -> RawMessage:
+    """The message; undecodable as a whole when its format is none."""
+    if message.format and message.error is None and _format(message.format) is None:
+        return replace(message, error="unknown_format")
+    return message
+
+
+def _int64(total: int) -> int:
+    """A sum as the tables have it: beyond 2^63 it wraps, here and there alike."""
+    return (total + _INT64 // 2) % _INT64 - _INT64 // 2
 
 
 def _resting(value: bytes) -> Pane:

@@ -34,15 +34,16 @@ def of_message(partition: int, offset: int, message: RawMessage, reason: str) ->
 def of_lines(partition: int, offset: int, message: RawMessage, rejects: pl.DataFrame) -> list[DeadLetter]:
     """Bad lines of one message. `rejects`: line UInt32 (from 0), reason String, text Binary (see core.parse).
 
+    `line` in the letter is the number in the message as it stands on the topic.
     Each object has `text`, or `text_base64` where the line is not UTF-8.
     """
     where = _where(partition, offset, message)
-    text = pl.col("text").cast(pl.String, strict=False)
+    text, line = pl.col("text").cast(pl.String, strict=False), pl.col("line") + message.skipped
     rows = rejects.select(
-        pl.format(f"{partition}/{offset}/{{}}", "line").alias("id"),
+        pl.format(f"{partition}/{offset}/{{}}", line).alias("id"),
         "reason",
         *(pl.lit(value).alias(name) for name, value in where.items()),
-        "line",
+        line.alias("line"),
         text.alias("text"),
         pl.when(text.is_null()).then(pl.col("text").bin.encode("base64")).alias("text_base64"),
     )

@@ -47,17 +47,19 @@ def follow(records: pl.DataFrame, owners: pl.DataFrame) -> tuple[pl.Series, pl.D
 
 
 def _learnt(owners: pl.DataFrame, open_records: pl.DataFrame) -> pl.DataFrame:
+    """The first record with another pair than the first one decides; what comes later, in this batch or another, can't.
+
+    So where the batches are cut does not show, even for records that contradict each other.
+    """
     pairs = open_records.with_columns(
         pl.min_horizontal("srcaddr", "dstaddr").alias("_low"), pl.max_horizontal("srcaddr", "dstaddr").alias("_high")
     ).with_columns(
         pl.coalesce("low", pl.col("_low").first().over(_KEYS)).alias("low"),
         pl.coalesce("high", pl.col("_high").first().over(_KEYS)).alias("high"),
     )
+    other = (pl.col("_low") != pl.col("low")) | (pl.col("_high") != pl.col("high"))
     fresh = pairs.group_by(_KEYS).agg(
-        pl.col("low").first(),
-        pl.col("high").first(),
-        ((pl.col("low") == pl.col("_low")) | (pl.col("low") == pl.col("_high"))).all().alias("_keeps_low"),
-        ((pl.col("high") == pl.col("_low")) | (pl.col("high") == pl.col("_high"))).all().alias("_keeps_high"),
+        pl.col("low", "high").first(), *(pl.col(side).filter(other).first() for side in ("_low", "_high"))
     )
     return pl.concat([owners.join(fresh, on=_KEYS, how="anti"), fresh.select(*_KEYS, "low", "high", _own())])
 
@@ -68,9 +70,10 @@ def _codes(joined: pl.DataFrame) -> pl.Series:
         pl.when(lower).then(LOW4).otherwise(HIGH4)
     )
     rule = (
-        pl.when(pl.col("srcaddr") == pl.col("own")).then(EGRESS)
+        pl.when(lower.is_null()).then(UNKNOWN)  # one address: whether it is the own one may not be known yet
+        .when(pl.col("srcaddr") == pl.col("own")).then(EGRESS)
         .when(pl.col("dstaddr") == pl.col("own")).then(INGRESS)
-        .when(pl.col("own").is_null() & lower.is_not_null()).then(pending)
+        .when(pl.col("own").is_null()).then(pending)
         .otherwise(UNKNOWN)
     )  # fmt: skip
     return joined.select(rule.cast(pl.UInt8).alias("direction")).to_series()
@@ -121,12 +124,13 @@ def resolved(rows: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
 
 
 def _own() -> pl.Expr:
-    low, high = pl.col("_keeps_low"), pl.col("_keeps_high")
-    alone = pl.col("low") == pl.col("high")
+    """The address that both pairs share; null while there is no second pair, "" when they share none."""
+    low, high = pl.col("low"), pl.col("high")
     return (
-        pl.when(low & high & ~alone).then(None)
-        .when(low).then("low")
-        .when(high).then("high")
+        pl.when(low == high).then(low)
+        .when(pl.col("_low").is_null()).then(None)
+        .when((low == pl.col("_low")) | (low == pl.col("_high"))).then(low)
+        .when((high == pl.col("_low")) | (high == pl.col("_high"))).then(high)
         .otherwise(pl.lit("")).alias("own")
     )  # fmt: skip
 

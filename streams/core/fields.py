@@ -24,6 +24,9 @@ NUMERIC: frozenset[Kind] = frozenset({"number", "port", "octet", "time"})
 NEWEST = 11
 """The newest version of VPC flow logs in the table."""
 
+FEWEST = 2
+"""Fields that a header has at least: a single word proves nothing."""
+
 RESERVED = "line"
 """The column that the parser adds: no field can have this name."""
 
@@ -60,15 +63,16 @@ _REGION = r"[a-z]{2}(?:-[a-z]+)+-[0-9]"
 _ZONE = r"[a-z]{2,5}[0-9]-az[0-9]+|[a-z]{2}(?:-[a-z]+)+-[0-9][a-z]"
 _SERVICE = r"AMAZON|S3|EC2|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*"
 _ENI, _VPC, _SUBNET = r"eni-[0-9A-Za-z]+", r"vpc-[0-9A-Za-z]+", r"subnet-\S+"
+_TGW_RESOURCE, _ATTACHMENT = r"TransitGateway(?:Attachment)?", r"tgw-attach-[0-9A-Za-z]+"
 _ARN = r"arn:aws[a-z-]*:ecs:[^:]*:[0-9]*:"
 _INTERFACE = r"(?:regional_)?nat_gateway|network_load_balancer|transit_gateway|vpc_endpoint"
 
 _ROWS = (
-    Field("version", 2, "number", "Highest version among the fields that the flow log was given.", "[2-9]|1[0-9]", tgw=True),
+    Field("version", 2, "number", "Highest version among the fields of the flow log.", "[2-9]|1[0-9]", tgw=True),
     Field("account-id", 2, "text", "Account that owns the network interface; can be `unknown`.", _ACCOUNT, tgw=True),
     Field("interface-id", 2, "text", "Network interface that the record is about.", _ENI),
-    Field("srcaddr", 2, "address", "Sender; for outgoing traffic the interface's own primary address.", _ADDRESS, tgw=True),
-    Field("dstaddr", 2, "address", "Receiver; for incoming traffic the interface's own primary address.", _ADDRESS, tgw=True),
+    Field("srcaddr", 2, "address", "Sender; of outgoing traffic: the primary address.", _ADDRESS, tgw=True),
+    Field("dstaddr", 2, "address", "Receiver; of incoming traffic: the primary address.", _ADDRESS, tgw=True),
     Field("srcport", 2, "port", "Port of the sender; 0 where the protocol has none.", _PORT, tgw=True),
     Field("dstport", 2, "port", "Port of the receiver; 0 where the protocol has none.", _PORT, tgw=True),
     Field("protocol", 2, "octet", "IANA number of the protocol: 6 is TCP, 17 UDP, 1 ICMP.", "[0-9]{1,3}", tgw=True),
@@ -84,7 +88,7 @@ _ROWS = (
     Field("vpc-id", 3, "text", "VPC of the interface.", _VPC),
     Field("subnet-id", 3, "text", "Subnet of the interface.", _SUBNET),
     Field("instance-id", 3, "text", "Instance of the interface, when your account owns it.", "i-[0-9A-Za-z]+"),
-    Field("tcp-flags", 3, "number", "TCP flags seen, OR-ed: 1 FIN, 2 SYN, 4 RST, 16 ACK (with SYN).", "[0-9]{1,3}", tgw=True),
+    Field("tcp-flags", 3, "number", "TCP flags seen, OR-ed: 1 FIN, 2 SYN, 4 RST, 18 SYN-ACK.", "[0-9]{1,3}", tgw=True),
     Field("type", 3, "text", "`IPv4`, `IPv6` or `EFA`.", "IPv[46]|EFA", tgw=True),
     Field("pkt-srcaddr", 3, "address", "Sender in the packet's own header.", _ADDRESS),
     Field("pkt-dstaddr", 3, "address", "Receiver in the packet's own header.", _ADDRESS),
@@ -101,7 +105,7 @@ _ROWS = (
     Field("traffic-path", 5, "number", "Way that outgoing traffic takes, 1 to 8.", "[1-8]"),
     Field("ecs-cluster-arn", 7, "text", "ECS cluster of the task, as an ARN.", _ARN + "cluster/.+"),
     Field("ecs-cluster-name", 7, "text", "Name of that cluster."),
-    Field("ecs-container-instance-arn", 7, "text", "Container instance (EC2 only), as an ARN.", _ARN + "container-instance/.+"),
+    Field("ecs-container-instance-arn", 7, "text", "Container instance, as an ARN.", _ARN + "container-instance/.+"),
     Field("ecs-container-instance-id", 7, "text", "Id of that container instance."),
     Field("ecs-container-id", 7, "text", "Docker id of the task's first container."),
     Field("ecs-second-container-id", 7, "text", "Docker id of the task's second container."),
@@ -124,9 +128,9 @@ _ROWS = (
     Field("next-hop-az-id", 11, "text", "Availability zone of that interface.", _ZONE),
     Field("next-hop-vpc-id", 11, "text", "VPC of that interface.", _VPC),
     Field("next-hop-interface-type", 11, "text", "Kind of that interface.", _INTERFACE),
-    Field("resource-type", 6, "text", "`TransitGateway` or `TransitGatewayAttachment`.", "TransitGateway(?:Attachment)?", tgw=True),
+    Field("resource-type", 6, "text", "`TransitGateway` or `TransitGatewayAttachment`.", _TGW_RESOURCE, tgw=True),
     Field("tgw-id", 6, "text", "The transit gateway.", "tgw-(?!attach)[0-9A-Za-z]+", tgw=True),
-    Field("tgw-attachment-id", 6, "text", "Attachment that the record is about.", "tgw-attach-[0-9A-Za-z]+", tgw=True),
+    Field("tgw-attachment-id", 6, "text", "Attachment that the record is about.", _ATTACHMENT, tgw=True),
     Field("tgw-src-vpc-account-id", 6, "text", "Account of the VPC that traffic comes from.", _ACCOUNT, tgw=True),
     Field("tgw-dst-vpc-account-id", 6, "text", "Account of the VPC that traffic goes to.", _ACCOUNT, tgw=True),
     Field("tgw-src-vpc-id", 6, "text", "VPC that traffic comes from.", _VPC, tgw=True),
@@ -137,7 +141,7 @@ _ROWS = (
     Field("tgw-dst-eni", 6, "text", "Interface of the destination's attachment.", _ENI, tgw=True),
     Field("tgw-src-az-id", 6, "text", "Availability zone that traffic comes from.", _ZONE, tgw=True),
     Field("tgw-dst-az-id", 6, "text", "Availability zone that traffic goes to.", _ZONE, tgw=True),
-    Field("tgw-pair-attachment-id", 6, "text", "Attachment on the other side of the gateway.", "tgw-attach-[0-9A-Za-z]+", tgw=True),
+    Field("tgw-pair-attachment-id", 6, "text", "Attachment on the other side of the gateway.", _ATTACHMENT, tgw=True),
     Field("packets-lost-no-route", 6, "number", "Packets lost: no route.", _COUNT, tgw=True),
     Field("packets-lost-blackhole", 6, "number", "Packets lost: the route is a black hole.", _COUNT, tgw=True),
     Field("packets-lost-mtu-exceeded", 6, "number", "Packets lost: larger than the MTU.", _COUNT, tgw=True),
@@ -158,15 +162,6 @@ def cumulative(version: int) -> Format:
 
 V2_DEFAULT: Format = cumulative(2)
 """What a flow log has when nobody chose its fields."""
-
-TGW_DEFAULT: Format = tuple(
-    """version resource-type account-id tgw-id tgw-attachment-id tgw-src-vpc-account-id tgw-dst-vpc-account-id
-    tgw-src-vpc-id tgw-dst-vpc-id tgw-src-subnet-id tgw-dst-subnet-id tgw-src-eni tgw-dst-eni tgw-src-az-id tgw-dst-az-id
-    tgw-pair-attachment-id srcaddr dstaddr srcport dstport protocol packets bytes start end log-status type
-    packets-lost-no-route packets-lost-blackhole packets-lost-mtu-exceeded packets-lost-ttl-expired tcp-flags region
-    flow-direction pkt-src-aws-service pkt-dst-aws-service""".split()
-)
-"""What a Transit Gateway flow log has when nobody chose its fields."""
 
 _SEPARATORS = re.compile(r"[\s,]+")
 _BLANKS = re.compile(r"[ \t]+")
@@ -203,8 +198,8 @@ def dtype(name: str) -> type[pl.DataType]:
 def parse_format(text: str) -> Format:
     """Read a format as people write it: `${version} ${account-id}`, `version account-id`, `version,accountId`.
 
-    Names that AWS does not have are kept (see `unknown_names`). Raises ValueError when there is no field, when one comes
-    twice, and for the name `line`, which is the parser's own.
+    Names that AWS does not have are kept (see `unknown_names`). Raises ValueError when there is no field, when one
+    comes twice, and for the name `line`, which is the parser's own.
     """
     words = [word.removeprefix("${").removesuffix("}") for word in _SEPARATORS.split(text) if word]
     fmt = tuple(canonical(word) for word in words)
@@ -220,6 +215,16 @@ def parse_format(text: str) -> Format:
     return fmt
 
 
+TGW_DEFAULT: Format = parse_format(
+    """version resource-type account-id tgw-id tgw-attachment-id tgw-src-vpc-account-id tgw-dst-vpc-account-id
+    tgw-src-vpc-id tgw-dst-vpc-id tgw-src-subnet-id tgw-dst-subnet-id tgw-src-eni tgw-dst-eni tgw-src-az-id
+    tgw-dst-az-id tgw-pair-attachment-id srcaddr dstaddr srcport dstport protocol packets bytes start end log-status
+    type packets-lost-no-route packets-lost-blackhole packets-lost-mtu-exceeded packets-lost-ttl-expired tcp-flags region
+    flow-direction pkt-src-aws-service pkt-dst-aws-service"""
+)
+"""What a Transit Gateway flow log has when nobody chose its fields."""
+
+
 def unknown_names(fmt: Format) -> dict[str, str | None]:
     """The names in `fmt` that AWS does not have, each with the nearest one that it has (or None): likely slips."""
     strange = [name for name in fmt if name not in FIELDS]
@@ -233,10 +238,10 @@ def header_format(text: str) -> Format | None:
     are kept, and no record looks like that.
     """
     words = _BLANKS.split(text.strip(" \t"))
-    if len(words) < 2 or not all(_NAME.fullmatch(word) for word in words):
+    if len(words) < FEWEST or not all(_NAME.fullmatch(word) for word in words):
         return None
     known = sum(squash(word) in SQUASHED for word in words)
-    if known < 2 or known * 2 <= len(words):
+    if known < FEWEST or known * 2 <= len(words):
         return None
     try:
         return parse_format(text)
@@ -247,12 +252,13 @@ def header_format(text: str) -> Format | None:
 def fields_markdown() -> str:
     """The page docs/FIELDS.md: the table above, for readers."""
     head = (
-        "# Fields\n\nGenerated from `streams/core/fields.py`. Numbers are 64-bit integers, everything else is text, `-` is"
-        " null. v6 is Transit Gateway only; TGW marks what Transit Gateway flow logs carry.\n\n"
+        "# Fields\n\nGenerated from `streams/core/fields.py`. Numbers are 64-bit integers, everything else is text,"
+        " `-` is null. v6 is Transit Gateway only; TGW marks what Transit Gateway flow logs carry.\n\n"
         "| v | Field | Type | TGW | Meaning |\n|---|---|---|---|---|\n"
     )
-    rows = (
-        f"| {f.version} | `{f.name}` | {'integer' if f.kind in NUMERIC else 'text'} | {'yes' if f.tgw else ''} | {f.meaning} |\n"
-        for f in FIELDS.values()
-    )
-    return head + "".join(rows)
+    return head + "".join(_table_row(field) for field in FIELDS.values())
+
+
+def _table_row(field: Field) -> str:
+    number = "integer" if field.kind in NUMERIC else "text"
+    return f"| {field.version} | `{field.name}` | {number} | {'yes' if field.tgw else ''} | {field.meaning} |\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -26,10 +26,13 @@ _AGREE = 0.9
 
 _STRONG, _WEAK = 1.0, 0.25
 _DOUBT = 2.0
-"""Confidence is s / (s + _DOUBT): s sums _STRONG for each column that only one kind of field looks like, _WEAK for numbers."""
+"""Confidence is s / (s + _DOUBT); s sums _STRONG per column that looks like one kind of field, _WEAK per number."""
 
 _OUT_OF_ORDER = 0.75
 """Factor where two columns of a format look exchanged: anonymised records can look so."""
+
+_MOST_DIGITS = 18
+"""A longer number may not fit 64 bits."""
 
 _HEADER_BYTES = 20
 """No packet is shorter: an IPv4 header."""
@@ -37,11 +40,11 @@ _HEADER_BYTES = 20
 _PUBLISHED = (
     """version vpc-id subnet-id instance-id interface-id account-id type srcaddr dstaddr srcport dstport pkt-srcaddr
     pkt-dstaddr protocol bytes packets start end action tcp-flags log-status""",
-    """version interface-id account-id vpc-id subnet-id instance-id srcaddr dstaddr srcport dstport protocol tcp-flags type
-    pkt-srcaddr pkt-dstaddr action log-status""",
-    """version srcaddr dstaddr srcport dstport protocol start end type packets bytes account-id vpc-id subnet-id instance-id
-    interface-id region az-id sublocation-type sublocation-id action tcp-flags pkt-srcaddr pkt-dstaddr pkt-src-aws-service
-    pkt-dst-aws-service traffic-path flow-direction log-status""",
+    """version interface-id account-id vpc-id subnet-id instance-id srcaddr dstaddr srcport dstport protocol tcp-flags
+    type pkt-srcaddr pkt-dstaddr action log-status""",
+    """version srcaddr dstaddr srcport dstport protocol start end type packets bytes account-id vpc-id subnet-id
+    instance-id interface-id region az-id sublocation-type sublocation-id action tcp-flags pkt-srcaddr pkt-dstaddr
+    pkt-src-aws-service pkt-dst-aws-service traffic-path flow-direction log-status""",
     "instance-id interface-id srcaddr dstaddr pkt-srcaddr pkt-dstaddr",
     "flow-direction traffic-path srcaddr dstaddr srcport dstport encryption-status",
 )
@@ -73,7 +76,7 @@ def infer(rows: Rows) -> tuple[Format | None, float]:
     confidence, fmt = max(known, key=lambda pair: pair[0], default=(0.0, ()))
     if not confidence:
         fmt = _guess(columns)
-        confidence = _confidence(fmt, columns) * _named_share(fmt, columns) * count / (count + 1)
+        confidence = _confidence(fmt, columns) * _named_share(fmt, columns) ** 2 * count / (count + 1)
     return (fmt, confidence * count / len(rows)) if confidence else (None, 0.0)
 
 
@@ -87,7 +90,7 @@ def resembles(fmt: Format, rows: Rows) -> bool:
     return fitting * 10 >= len(used) * 7
 
 
-# -- columns ------------------------------------------------------------------------------------------------------------
+# -- columns -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -104,32 +107,37 @@ class _Column:
     @cached_property
     def numbers(self) -> list[int]:
         """The values, if they are numbers of a sane size; else empty."""
-        sane = all(len(value) < 19 and value.isascii() and value.isdigit() for value in self.values)
-        return [int(value) for value in self.values] if sane else []
+        sane = [int(value) for value in self.values if _is_number(value)]
+        return sane if len(sane) >= _AGREE * len(self.values) else []
 
     def looks(self, pattern: re.Pattern[str]) -> bool:
         matching = sum(pattern.fullmatch(value) is not None for value in self.values)
         return bool(self.values) and matching >= _AGREE * len(self.values)
 
-    def all_in(self, allowed: Iterable[int]) -> bool:
-        return bool(self.numbers) and set(self.numbers) <= set(allowed)
+    def all_in(self, allowed: Container[int]) -> bool:
+        matching = sum(number in allowed for number in self.numbers)
+        return bool(self.numbers) and matching >= _AGREE * len(self.numbers)
 
 
 def _columns(rows: Rows) -> list[_Column]:
     return [_Column(n, words) for n, words in enumerate(zip(*rows, strict=True))]
 
 
+def _is_number(word: str) -> bool:
+    return len(word) <= _MOST_DIGITS and word.isascii() and word.isdigit()
+
+
 def _pairs(a: _Column, b: _Column) -> list[tuple[int, int]]:
     """Numbers that stand in one row."""
     both = zip(a.words, b.words, strict=True)
-    return [(int(x), int(y)) for x, y in both if x.isdecimal() and y.isdecimal()]
+    return [(int(x), int(y)) for x, y in both if _is_number(x) and _is_number(y)]
 
 
 def _mostly(checks: list[bool]) -> bool:
     return sum(checks) >= _AGREE * len(checks)
 
 
-# -- how well a format fits ---------------------------------------------------------------------------------------------
+# -- how well a format fits --------------------------------------------------------------------------------------------
 
 _LOOKS = {name: re.compile(field.looks) for name, field in FIELDS.items() if field.looks}
 
@@ -170,7 +178,7 @@ def _named_share(fmt: Format, columns: Sequence[_Column]) -> float:
     return sum(name in FIELDS for name in used) / max(1, len(used))
 
 
-# -- naming columns one by one ------------------------------------------------------------------------------------------
+# -- naming columns one by one -----------------------------------------------------------------------------------------
 
 _CLASSES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("action", ("action",)),
@@ -224,8 +232,10 @@ _ALIKE = (
 _PROTOCOLS = frozenset({1, 2, 4, 6, 17, 41, 47, 50, 51, 58, 89, 103, 112, 132})
 _FLAGS = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 18, 19, 22, 23})
 """What OR-ing FIN, SYN, RST and SYN-ACK can give."""
-_LARGEST_PORT = 65_535
-_LATEST_SECOND = 2**31 - 1
+_LARGEST_PORT, _WELL_KNOWN_PORT = 65_535, 1_023
+_LARGEST_PACKET = 65_535
+_LARGEST_PATH = 8
+_TELLING_ROWS = 5
 _EARLIEST_SECOND = 10**9
 
 
@@ -245,8 +255,10 @@ def _guess(columns: Sequence[_Column]) -> Format:
 
 
 def _name_times(columns: Sequence[_Column]) -> dict[int, str]:
-    times = [c for c in columns if min(c.numbers) >= _EARLIEST_SECOND and _LOOKS["start"].fullmatch(str(max(c.numbers)))]
-    if len(times) < 2:
+    times = [
+        c for c in columns if min(c.numbers) >= _EARLIEST_SECOND and _LOOKS["start"].fullmatch(str(max(c.numbers)))
+    ]
+    if len(times) <= 1:
         return {c.position: "start" for c in times}
     a, b = times[:2]
     first, second = (a, b) if _mostly([x <= y for x, y in _pairs(a, b)]) else (b, a)
@@ -255,55 +267,77 @@ def _name_times(columns: Sequence[_Column]) -> dict[int, str]:
 
 def _name_version(columns: Sequence[_Column], names: dict[int, str]) -> dict[int, str]:
     """The version is one small number in all lines; it stands first, or before vpc-id where names are sorted."""
-    same = [c for c in columns if c.position not in names and len(set(c.numbers)) == 1 and c.all_in(range(2, NEWEST + 1))]
+    same = [
+        c for c in columns if c.position not in names and len(set(c.numbers)) == 1 and c.all_in(range(2, NEWEST + 1))
+    ]
     full = [c for c in same if len(c.values) == len(c.words)]
     placed = [c for c in full if c.position == 0 or names.get(c.position + 1) == "vpc-id"]
     return {c.position: "version" for c in placed[:1]}
 
 
 def _name_counters(columns: Sequence[_Column]) -> dict[int, str]:
-    """Names for ports, protocol, packets, bytes and the small codes: the pairs that fit best, then what is left."""
-    names = _best_pair(columns, ("srcport", "dstport"), _port_pair)
-    rest = [c for c in columns if c.position not in names]
-    codes = _first_in(rest, "protocol", _PROTOCOLS)
-    names |= codes
-    rest = [c for c in rest if c.position not in names]
-    names |= _best_pair(rest, ("packets", "bytes"), _volume_pair)
-    for name, allowed in (("tcp-flags", _FLAGS), ("encryption-status", range(4)), ("traffic-path", range(1, 9))):
-        names |= _first_in([c for c in rest if c.position not in names], name, allowed)
+    """Names for protocol, packets, bytes, ports and the small codes: what is surest first, then what is left."""
+    names: dict[int, str] = {}
+    for name_some in (_name_protocol, _name_volume, _name_ports, _name_codes):
+        names |= name_some([c for c in columns if c.position not in names])
     return names
 
 
-def _first_in(columns: Iterable[_Column], name: str, allowed: Iterable[int]) -> dict[int, str]:
-    allowed = frozenset(allowed)
-    return next(({c.position: name} for c in columns if c.all_in(allowed)), {})
+def _name_protocol(columns: Sequence[_Column]) -> dict[int, str]:
+    """Mostly TCP and UDP, and nothing that is no protocol."""
+    common = {c.position: sum(n in {6, 17} for n in c.numbers) for c in columns if c.all_in(_PROTOCOLS)}
+    best = max(common, key=lambda position: common[position], default=None)
+    return {best: "protocol"} if best is not None and common[best] else {}
 
 
-def _best_pair(
-    columns: Sequence[_Column], names: tuple[str, str], score: Callable[[_Column, _Column], float]
-) -> dict[int, str]:
-    scored = [(score(a, b), -a.position, a, b) for a, b in permutations(columns, 2)]
-    best = max(scored, key=lambda row: row[:2], default=None)
-    if best is None or best[0] <= 0:
+def _name_volume(columns: Sequence[_Column]) -> dict[int, str]:
+    """The two columns whose quotient is a packet's size, and varies least."""
+    spreads = [(_spread(a, b), a, b) for a, b in permutations(columns, 2)]
+    known = [row for row in spreads if row[0] is not None]
+    if not known:
         return {}
-    return {best[2].position: names[0], best[3].position: names[1]}
+    _, packets, octets = min(known, key=lambda row: (row[0], abs(row[1].position - row[2].position)))
+    return {packets.position: "packets", octets.position: "bytes"}
 
 
-def _port_pair(a: _Column, b: _Column) -> float:
-    """Neighbours, in order, that reach into the ports above 1023 and no further than 65535."""
-    top = max(a.numbers + b.numbers)
-    if b.position < a.position or top > _LARGEST_PORT:
-        return 0.0
-    spread = len(set(a.numbers + b.numbers)) / len(a.numbers + b.numbers)
-    return (b.position == a.position + 1) + (top > 1023) + spread - (a.all_in(_PROTOCOLS) + b.all_in(_PROTOCOLS)) / 2
+def _spread(packets: _Column, octets: _Column) -> float | None:
+    """How far apart the sizes of packets are, if all are sizes a packet can have; else None.
 
-
-def _volume_pair(packets: _Column, octets: _Column) -> float:
-    """Neighbours, whichever comes first, of which one is at least twenty times the other in every row."""
+    A column that never changes is no count: more likely it is the version.
+    """
     pairs = _pairs(packets, octets)
-    if not pairs or not _mostly([x * _HEADER_BYTES <= y for x, y in pairs]):
-        return 0.0
-    return 1.0 + (abs(packets.position - octets.position) == 1)
+    if len(pairs) >= _TELLING_ROWS and len({x for x, _ in pairs}) == 1:
+        return None
+    sizes = sorted(y / x for x, y in pairs if x and _HEADER_BYTES <= y / x <= _LARGEST_PACKET)
+    if not sizes or len(sizes) < _AGREE * len(pairs):
+        return None
+    return sizes[-1] / sizes[0]
+
+
+def _name_ports(columns: Sequence[_Column]) -> dict[int, str]:
+    """The first two columns that reach into the ports above 1023 and no further than 65535; one alone says nothing."""
+    ports = [c for c in columns if _WELL_KNOWN_PORT < max(c.numbers) <= _LARGEST_PORT]
+    near = [
+        c for c in columns if max(c.numbers) <= _LARGEST_PORT and any(abs(c.position - p.position) == 1 for p in ports)
+    ]
+    pair = ports if len(ports) > 1 else sorted([*ports, *near[:1]], key=lambda c: c.position)
+    return {pair[0].position: "srcport", pair[1].position: "dstport"} if len(pair) > 1 else {}
+
+
+def _name_codes(columns: Sequence[_Column]) -> dict[int, str]:
+    """One column each. Flags have 18 or 0, a path is absent from what comes in."""
+    tests: tuple[tuple[str, Callable[[_Column], bool]], ...] = (
+        ("tcp-flags", lambda c: c.all_in(_FLAGS) and max(c.numbers) > _LARGEST_PATH),
+        ("traffic-path", lambda c: c.all_in(range(1, _LARGEST_PATH + 1)) and len(c.values) < len(c.words)),
+        ("encryption-status", lambda c: c.all_in(range(4))),
+        ("tcp-flags", lambda c: c.all_in(_FLAGS)),
+    )
+    names: dict[int, str] = {}
+    for name, test in tests:
+        fitting = [c for c in columns if c.position not in names and test(c)]
+        if fitting and name not in names.values():
+            names[fitting[0].position] = name
+    return names
 
 
 def _sorted_by_name(fmt: Format, columns: Sequence[_Column]) -> Format:

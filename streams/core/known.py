@@ -17,7 +17,10 @@ INFO_SCHEMA: dict[str, type[pl.DataType]] = {"eni": pl.String, **dict.fromkeys(I
 
 @dataclass(frozen=True)
 class Known:
-    """owners: see core.direction. info: INFO_SCHEMA, a row per ENI. admitted: per table, its entities."""
+    """owners: see core.direction. info: INFO_SCHEMA, a row per ENI.
+
+    admitted: per table, its entities and `seen` Int64: when the latest record of each ended (epoch s, rounded down).
+    """
 
     owners: pl.DataFrame
     info: pl.DataFrame
@@ -35,22 +38,32 @@ class Known:
 
 def nothing() -> Known:
     """Before the first record."""
-    entities = {name: table.empty().select(table.entity) for name, table in TABLES.items()}
+    seen = pl.lit(None, dtype=pl.Int64).alias("seen")
+    entities = {name: table.empty().select(*table.entity, seen) for name, table in TABLES.items()}
     return Known(direction.no_owners(), pl.DataFrame(schema=INFO_SCHEMA), entities)
 
 
-def admit(known: Known, table: Table, delta: pl.DataFrame, facts: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """The entities of `table` that have a place: with the new ones, in the order of `facts`, up to `limit`.
+def admit(
+    admitted: pl.DataFrame, delta: pl.DataFrame, facts: pl.DataFrame, limit: int, period: int
+) -> pl.DataFrame:
+    """The entities of a table that have a place: with the new ones, in the order of `facts`, up to `limit`.
 
-    `delta` is `facts` aggregated. Gives back the very frame it found when nothing is new.
+    `delta` is `facts` aggregated. `seen` moves on in steps of `period` seconds. Gives back the very frame it found when
+    nothing is new.
     """
-    admitted = known.admitted[table.name]
+    entity = admitted.columns[:-1]
     room = limit - admitted.height
-    entity = list(table.entity)
-    if room <= 0 or not delta.select(entity).join(admitted, on=entity, how="anti").height:
+    came = delta.group_by(entity).agg((pl.col("last").max() // period * period).alias("_seen"))
+    found = came.join(admitted, on=entity, how="left")
+    newer = found.filter(pl.col("_seen") > pl.col("seen"))
+    fresh = found.filter(pl.col("seen").is_null())
+    if fresh.height > room:
+        order = facts.group_by(entity).agg(pl.col("line").min())
+        fresh = fresh.join(order, on=entity).sort("line").head(max(0, room))
+    if not newer.height + fresh.height:
         return admitted
-    fresh = facts.select(entity).join(admitted, on=entity, how="anti").unique(maintain_order=True, keep="first")
-    return pl.concat([admitted, fresh.head(room)])
+    changed = [frame.select(*entity, pl.col("_seen").alias("seen")) for frame in (newer, fresh)]
+    return pl.concat([admitted.join(newer, on=entity, how="anti"), *changed])
 
 
 def within_budget(table: Table, rows: pl.DataFrame, admitted: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -76,14 +89,9 @@ def informed(info: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([info.join(rows, on="eni", how="anti"), rows])
 
 
-def idle(table: Table, history: pl.DataFrame, before: int) -> pl.DataFrame:
-    """Entities in `history` whose latest record ended before `before`; special rows stay."""
-    last = history.group_by(*table.entity).agg(pl.col("last").max())
-    special = pl.any_horizontal(
-        pl.all_horizontal(pl.col(name) == value for name, value in values.items() if name in table.entity)
-        for values in (table.other, table.expired)
-    )
-    return last.filter((pl.col("last") < before) & ~special).select(table.entity)
+def idle(known: Known, table: Table, before: int) -> pl.DataFrame:
+    """Entities that have a place and whose latest record ended before `before`, a multiple of admit's `period`."""
+    return known.admitted[table.name].filter(pl.col("seen") < before).select(table.entity)
 
 
 def forget(known: Known, table: Table, gone: pl.DataFrame) -> Known:
@@ -92,5 +100,5 @@ def forget(known: Known, table: Table, gone: pl.DataFrame) -> Known:
     admitted = {**known.admitted, table.name: known.admitted[table.name].join(gone, on=entity, how="anti")}
     if table is not tables.ENI:
         return Known(known.owners, known.info, admitted)
-    kept = (frame.join(gone, on="eni", how="anti") for frame in (known.owners, known.info))
-    return Known(*kept, admitted)
+    owners, info = (frame.join(gone, on="eni", how="anti") for frame in (known.owners, known.info))
+    return Known(owners, info, admitted)

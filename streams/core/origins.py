@@ -1,7 +1,7 @@
 """Which messages were seen before: origins with the raw offset where each was first seen, bounded.
 
-Kept in buckets of BUCKET raw offsets, each one row of the state: what a checkpoint writes is what is new. The oldest
-bucket goes when there are too many, so the memory of repeats spans the last `limit` messages of the partition.
+Kept in buckets of BUCKET raw offsets, each one row of the state: what a checkpoint writes is what is new. A bucket
+goes when the offsets have moved on by `limit`, saved or not: read again after a crash, a repeat is a repeat again.
 """
 
 from __future__ import annotations
@@ -17,25 +17,29 @@ class Origins:
     """Origin keys (16 bytes, see core.raw) -> raw offset of the first message that carried it."""
 
     def __init__(self, limit: int) -> None:
-        """Remember the origins of about the last `limit` messages."""
+        """Remember the origins of about the last `limit` raw offsets."""
         self._buckets: dict[int, dict[bytes, int]] = {}
         self._most = max(2, limit // BUCKET)
         self._unsaved: set[int] = set()
+        self._gone: list[int] = []
+        self._newest = -1
 
     def seen_before(self, key: bytes, offset: int) -> bool:
-        """Whether a message before `offset` carried `key`; remembers it."""
+        """Whether a message before `offset` carried `key`; remembers it. Offsets come in order."""
+        bucket = offset // BUCKET
+        if bucket > self._newest:
+            self._newest = bucket
+            self._forget_before(bucket - self._most + 1)
         first = next((found[key] for found in self._buckets.values() if key in found), None)
         if first is None:
-            self._buckets.setdefault(offset // BUCKET, {})[key] = offset
-            self._unsaved.add(offset // BUCKET)
+            self._buckets.setdefault(bucket, {})[key] = offset
+            self._unsaved.add(bucket)
         return first is not None and first < offset
 
     def rows(self) -> Iterator[tuple[int, bytes | None]]:
         """(bucket, its bytes) of what changed since the last call; None for buckets that went."""
-        for old in sorted(self._buckets)[: -self._most]:
-            del self._buckets[old]
-            self._unsaved.discard(old)
-            yield old, None
+        yield from ((old, None) for old in self._gone)
+        self._gone.clear()
         for bucket in sorted(self._unsaved):
             yield bucket, b"".join(
                 key + (offset % BUCKET).to_bytes(_OFFSET_BYTES, "big") for key, offset in self._buckets[bucket].items()
@@ -49,6 +53,12 @@ class Origins:
         self._buckets[bucket] = {
             piece[:_KEY_BYTES]: bucket * BUCKET + int.from_bytes(piece[_KEY_BYTES:], "big") for piece in pieces
         }
+
+    def _forget_before(self, bucket: int) -> None:
+        for old in [old for old in self._buckets if old < bucket]:
+            del self._buckets[old]
+            self._unsaved.discard(old)
+            self._gone.append(old)
 
     def __len__(self) -> int:
         """How many origins are remembered."""

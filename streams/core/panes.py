@@ -20,12 +20,12 @@ def assign(facts: pl.DataFrame, seconds: int, how: Assign, max_span: int) -> pl.
 
     "start", "end": the pane that holds that second. "spread": packets and bytes are shared over the seconds first..last
     in proportion, to the unit, and the record itself counts where it ends; a record longer than `max_span` seconds
-    (a broken clock) is put where it ends.
+    (a broken clock) is put where it ends, and so is one that starts after its end.
     """
-    if how != "spread":
-        at = pl.col("first" if how == "start" else "last")
-        return facts.with_columns((at - at % seconds).alias("pane"))
     first = pl.col("first").clip(upper_bound=pl.col("last"))
+    if how != "spread":
+        at = first if how == "start" else pl.col("last")
+        return facts.with_columns((at - at % seconds).alias("pane"))
     whole = facts.with_columns(
         pl.when(pl.col("last") - first > max_span).then(pl.col("last")).otherwise(first).alias("_from")
     )

@@ -1,11 +1,11 @@
 r"""Lines -> columns. Any bytes at all are accounted for: lines == records + rejects + headers + blank lines.
 
-A line ends with "\n" and nothing else; one "\r" before it belongs to the line end. Words are separated by runs of spaces
-and tabs; every other character is part of a word.
+A line ends with "\n" and nothing else; one "\r" before it belongs to the line end. Words are separated by runs of
+spaces and tabs; every other character is part of a word.
 
-There are two ways to the same answer. The fast one reads all lines as one table and gives up when it finds anything odd.
-The slow one looks at each line, still as columns: what has the plain shape is read as one table too, the rest is
-normalised and judged word by word. Tests hold them equal.
+There are two ways to the same answer. The fast one reads all lines as one table and gives up when it finds anything
+odd. The slow one looks at each line, still as columns: what has the plain shape is read as one table too, the rest
+is normalised and judged word by word. Tests hold them equal.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
+from typing import cast
 from urllib.parse import unquote
 
 import polars as pl
 
 from streams.core.fields import (
+    FEWEST,
     NUMERIC,
     SQUASHED,
     TAG_FIELDS,
@@ -90,8 +92,8 @@ def parse(value: bytes, fmt: Format | None = None, *, default: Format | None = V
     """Read lines of flow log records. Never raises for what is in `value`.
 
     A header line decides the format of the lines after it. Before that: `fmt`; else `default`, if it reads the lines;
-    else what the types in the columns say. Lines of an unknown format are rejected, all of them: as `unknown_format`, or
-    with the reason of `default` where they have as many fields.
+    else what the types in the columns say. Lines of an unknown format are rejected, all of them: as `unknown_format`,
+    or with the reason of `default` where they have as many fields.
     """
     value = line_ends(value)
     top, body = _top_header(value)
@@ -100,7 +102,8 @@ def parse(value: bytes, fmt: Format | None = None, *, default: Format | None = V
     if frame is None:
         return slow(value, fmt, default=default)
     headers = int(top is not None)
-    return Parsed(_numbered(frame, headers), _NO_REJECTS, frame.height + headers, headers, 0, first, 1.0)
+    records = frame.insert_column(frame.width, _numbers(frame.height, headers))
+    return Parsed(records, _NO_REJECTS, frame.height + headers, headers, 0, first, 1.0)
 
 
 def line_ends(value: bytes) -> bytes:
@@ -108,7 +111,10 @@ def line_ends(value: bytes) -> bytes:
     if b"\r" not in value:
         return value
     ended = value.replace(b"\r\n", b"\n")
-    return ended if ended.endswith(b"\n") else ended.removesuffix(b"\r")
+    if not ended.endswith(b"\r"):
+        return ended
+    last = ended.removesuffix(b"\r")
+    return last + b"\n" if last.endswith(b"\n") or not last else last  # "\r" alone is an empty line, not nothing
 
 
 def _top_header(value: bytes) -> tuple[Format | None, bytes]:
@@ -120,7 +126,7 @@ def _top_header(value: bytes) -> tuple[Format | None, bytes]:
     return (top, value[len(line) + 1 :]) if top else (None, value)
 
 
-# -- what a record says of itself ---------------------------------------------------------------------------------------
+# -- what a record says of itself --------------------------------------------------------------------------------------
 
 
 def is_nodata(records: pl.DataFrame) -> pl.Expr:
@@ -152,7 +158,7 @@ def _has_status(records: pl.DataFrame, name: str) -> pl.Expr:
     return pl.col("log-status").eq_missing(pl.lit(name))
 
 
-# -- for people ---------------------------------------------------------------------------------------------------------
+# -- for people --------------------------------------------------------------------------------------------------------
 
 
 def to_ndjson(records: pl.DataFrame) -> bytes:
@@ -181,7 +187,7 @@ def reject_text(rejects: pl.DataFrame) -> pl.Series:
     return texts.set(rejects.get_column("reason") == "not_utf8", None)
 
 
-# -- kinds of fields: how one is read and what is wrong with it ---------------------------------------------------------
+# -- kinds of fields: how one is read and what is wrong with it --------------------------------------------------------
 
 _MAX_INT = 2**63 - 1
 _SECONDS_MAX = 2**31 - 1
@@ -223,9 +229,12 @@ _RULES: dict[Kind, _Rule] = {
 
 _ADDRESSES = rf"\A(?:{_ADDRESS}(?: {_ADDRESS})*)?\z"
 
-_TELLING = NUMERIC | {"address"}
-"""Kinds that no header's word fits. A format without any is read the slow way: a header among its lines would not show."""
+_ARE_ADDRESSES = pl.all_horizontal(pl.all().str.join(" ").str.contains(_ADDRESSES))
 
+_TELLING = NUMERIC | {"address"}
+"""Kinds that no header's word fits. Formats without any are read the slow way: there a header would not show."""
+
+_NO_REASONS = pl.DataFrame(schema={"line": pl.UInt32, "reason": pl.String})
 _NO_REJECTS = pl.DataFrame(schema={"line": pl.UInt32, "reason": pl.String, "text": pl.Binary})
 
 _memo = lru_cache(maxsize=256)  # by format; bounded, for headers come from outside
@@ -235,8 +244,8 @@ def _empty(fmt: Format | None) -> pl.DataFrame:
     return pl.DataFrame(schema={**{name: dtype(name) for name in fmt or ()}, "line": pl.UInt32})
 
 
-def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
-    return frame.with_columns(pl.int_range(first, first + pl.len(), dtype=pl.UInt32).alias("line"))
+def _numbers(count: int, first: int = 0) -> pl.Series:
+    return pl.int_range(first, first + count, dtype=pl.UInt32, eager=True).alias("line")
 
 
 def _seconds(time: pl.Expr) -> pl.Expr:
@@ -244,7 +253,7 @@ def _seconds(time: pl.Expr) -> pl.Expr:
     return pl.when(time > _SECONDS_MAX).then(time // 1000).otherwise(time)
 
 
-# -- the fast way -------------------------------------------------------------------------------------------------------
+# -- the fast way ------------------------------------------------------------------------------------------------------
 
 
 def fast(value: bytes, fmt: Format) -> pl.DataFrame | None:
@@ -295,52 +304,51 @@ def _nulls(fmt: Format) -> dict[str, str]:
 
 def _checked(frame: pl.DataFrame, fmt: Format) -> pl.DataFrame | None:
     """`frame`, read with `_read_schema`, in the types of `fmt`; None when a line is too short or a value bad."""
-    if frame.get_column(fmt[-1]).null_count():
-        return None
+    columns = frame.get_columns()
     try:
-        frame = frame.with_columns(_last_column(fmt))
+        columns[-1] = _last_column(columns[-1], fmt)
     except pl.exceptions.PolarsError:
         return None
-    sound, seconds = frame.select(*_soundness(fmt)).row(0)
-    if not sound:
+    rules = [_RULES[kind(name)] for name in fmt]
+    if not all(_is_sound(column, rule) for column, rule in zip(columns, rules, strict=True)):
         return None
-    return frame.with_columns(_typed(fmt, seconds=seconds))
+    addresses = [c for c, rule in zip(columns, rules, strict=True) if rule.reason == "bad_address"]
+    if addresses and not pl.DataFrame(addresses).select(_ARE_ADDRESSES).item():
+        return None
+    return pl.DataFrame([_typed(column) for column in columns])
 
 
-@_memo
-def _last_column(fmt: Format) -> pl.Expr:
-    last = pl.col(fmt[-1])
-    return pl.when(last != "-").then(last).cast(_RULES[kind(fmt[-1])].read)
+def _last_column(last: pl.Series, fmt: Format) -> pl.Series:
+    """As if it had been read like the others. Raises PolarsError where it cannot be."""
+    if last.null_count():
+        raise pl.exceptions.ComputeError("a line is too short")
+    absent = last == "-"
+    values = last.set(absent, None) if absent.any() else last
+    return values.cast(_RULES[kind(fmt[-1])].read)
 
 
-@_memo
-def _soundness(fmt: Format) -> tuple[pl.Expr, pl.Expr]:
-    """Booleans: all values of all columns are good (but for what reading has checked); all times are seconds."""
-    columns = [(pl.col(name), _RULES[kind(name)]) for name in fmt]
-    words = [_is_one_of(column, rule.choices).all() for column, rule in columns if rule.choices]
-    addresses = [column.str.join(" ").str.contains(_ADDRESSES) for column, rule in columns if rule.reason == "bad_address"]
-    numbers = [column.max().fill_null(0) <= rule.limit for column, rule in columns if rule.read == pl.UInt64]
-    times = [pl.col(name).max().fill_null(0) <= _SECONDS_MAX for name in fmt if kind(name) == "time"]
-    true = pl.lit(value=True)
-    return pl.all_horizontal(true, *words, *addresses, *numbers).alias("sound"), pl.all_horizontal(true, *times).alias("s")
+def _is_sound(column: pl.Series, rule: _Rule) -> bool:
+    """Whether all values are good, where reading has not checked that. Addresses are looked at later, together."""
+    if rule.choices:
+        return bool(reduce(or_, (column == choice for choice in rule.choices)).all())
+    if rule.read == pl.UInt64:
+        return cast("int", column.max() or 0) <= rule.limit
+    return True
 
 
-@_memo
-def _typed(fmt: Format, *, seconds: bool) -> list[pl.Expr]:
-    numbers = [(name, _int64(name)) for name in fmt if kind(name) in NUMERIC]
-    return [number if seconds or kind(name) != "time" else _seconds(number) for name, number in numbers]
-
-
-def _int64(name: str) -> pl.Expr:
-    column = pl.col(name)
-    return column.reinterpret(signed=True) if _RULES[kind(name)].read == pl.UInt64 else column.cast(pl.Int64)
+def _typed(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.String:
+        return column
+    number = column.cast(pl.Int64)
+    late = kind(column.name) == "time" and cast("int", number.max() or 0) > _SECONDS_MAX
+    return pl.select(_seconds(pl.lit(number)).alias(column.name)).to_series() if late else number
 
 
 def _is_one_of(column: pl.Expr, choices: tuple[str, ...]) -> pl.Expr:
     return reduce(or_, (column == choice for choice in choices))
 
 
-# -- the slow way -------------------------------------------------------------------------------------------------------
+# -- the slow way ------------------------------------------------------------------------------------------------------
 
 _BLANK = r"\A\x{FEFF}?[ \t]*\z"
 _WORD = "[A-Za-z][A-Za-z0-9_-]*"
@@ -349,14 +357,11 @@ _HEADER_SHAPE = rf"\A\x{{FEFF}}?[ \t]*{_WORD}(?:[ \t]+{_WORD})+[ \t]*\z"
 
 def slow(value: bytes, fmt: Format | None = None, *, default: Format | None = V2_DEFAULT) -> Parsed:
     """What `parse` gives for lines that `line_ends` has ended, found line by line."""
-    lines, raw = _split(value)
-    unread = lines.filter(pl.col("reason").is_not_null()).select("line", "reason")
-    read = lines.filter(pl.col("reason").is_null()).select("line", "text")
-    blank = read.get_column("text").str.contains(_BLANK)
-    headers, named = _headers(read)
-    rows = _with_format(read.filter(~blank), headers)
-    unnamed = rows.filter(pl.col("format") == 0)
-    initial, confidence = _decide(unnamed, fmt, default)
+    lines, unread, raw = _split(value)
+    blank = lines.get_column("text").str.contains(_BLANK)
+    headers, named = _headers(lines)
+    rows = _with_format(lines.filter(~blank), headers)
+    initial, confidence = _decide(rows.filter(pl.col("format") == 0), fmt, default)
     formats = [initial, *named]
     groups = [(formats[n], rows.filter(pl.col("format") == n)) for n in rows.get_column("format").unique().sort()]
     parts = [_by_line(part, one) if one else _by_no_format(part, default) for one, part in groups]
@@ -365,7 +370,7 @@ def slow(value: bytes, fmt: Format | None = None, *, default: Format | None = V2
     return Parsed(
         records=_united([records for records, _ in parts], last or default),
         rejects=rejects.with_columns(raw.gather(rejects.get_column("line")).cast(pl.Binary).alias("text")),
-        lines=lines.height,
+        lines=raw.len(),
         headers=headers.height,
         blank=int(blank.sum()),
         format=last,
@@ -373,27 +378,33 @@ def slow(value: bytes, fmt: Format | None = None, *, default: Format | None = V2
     )
 
 
-def _split(value: bytes) -> tuple[pl.DataFrame, pl.Series]:
-    """(line UInt32, text String, reason String: why the line cannot even be looked at), and all lines as they came."""
+def _split(value: bytes) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
+    """Lines to look at: line UInt32, text String. Those that cannot be: line, reason. All of them, as they came."""
     ended = value.removesuffix(b"\n")
     decoded = ended.decode("utf-8", "replace")
     text = pl.Series("text", [decoded] if value else [], dtype=pl.String).str.split("\n").explode()
     raw = pl.Series(ended.split(b"\n"), dtype=pl.Binary) if "\ufffd" in decoded else text
+    lines = pl.DataFrame([_numbers(text.len()), text])
+    if raw is text and not _may_have_long_line(value):
+        return lines, _NO_REASONS, raw
     # A line that is not UTF-8 is no longer the same after it was decoded with replacements.
     broken = pl.lit(value=False) if raw is text else pl.col("text").cast(pl.Binary) != raw
-    reason = pl.when(broken).then(pl.lit("not_utf8")).when(pl.col("text").str.len_bytes() > MAX_LINE).then(pl.lit("too_long"))
-    numbers = pl.int_range(pl.len(), dtype=pl.UInt32).alias("line")
-    return pl.DataFrame(text).select(numbers, "text", reason.alias("reason")), raw
+    too_long = pl.col("text").str.len_bytes() > MAX_LINE
+    reason = pl.when(broken).then(pl.lit("not_utf8")).when(too_long).then(pl.lit("too_long"))
+    marked = lines.with_columns(reason.alias("reason"))
+    unread = marked.filter(pl.col("reason").is_not_null()).select("line", "reason")
+    return marked.filter(pl.col("reason").is_null()).select("line", "text"), unread, raw
 
 
-def _normal(text: pl.Expr) -> pl.Expr:
+def _normal(rows: pl.DataFrame) -> pl.DataFrame:
     """Words separated by single spaces. Editors put a byte order mark before the first."""
-    return text.str.strip_prefix("\ufeff").str.replace_all("[ \t]+", " ").str.strip_chars(" ")
+    text = pl.col("text").str.strip_prefix("\ufeff").str.replace_all("[ \t]+", " ").str.strip_chars(" ")
+    return rows.with_columns(text) if rows.height else rows
 
 
 def _headers(lines: pl.DataFrame) -> tuple[pl.DataFrame, list[Format]]:
     """The header lines among `lines`: line UInt32, format UInt32 (number, from 1, of the format in the list)."""
-    shaped = lines.filter(pl.col("text").str.contains(_HEADER_SHAPE)).with_columns(_normal(pl.col("text")))
+    shaped = _normal(lines.filter(lines.get_column("text").str.contains(_HEADER_SHAPE)))
     named = {text: one for text in _likely_headers(shaped) if (one := header_format(text))}
     formats = list(dict.fromkeys(named.values()))
     table = {"text": list(named), "format": [formats.index(one) + 1 for one in named.values()]}
@@ -404,17 +415,21 @@ def _headers(lines: pl.DataFrame) -> tuple[pl.DataFrame, list[Format]]:
 def _likely_headers(shaped: pl.DataFrame) -> pl.Series:
     """Distinct lines of which more than half of the words are fields (see `header_format`), MAX_HEADERS at most."""
     texts = shaped.get_column("text").unique(maintain_order=True)
+    if not texts.len():
+        return texts
     squashed = texts.str.to_lowercase().str.replace_all("[-_]", "").str.split(" ")
-    known = squashed.list.eval(pl.element().is_in(list(SQUASHED)), parallel=False).list.sum()
-    return texts.filter((known >= 2) & (known * 2 > squashed.list.len())).head(MAX_HEADERS)
+    known = squashed.list.eval(pl.element().is_in(list(SQUASHED))).list.sum()
+    return texts.filter((known >= FEWEST) & (known * 2 > squashed.list.len())).head(MAX_HEADERS)
 
 
 def _with_format(lines: pl.DataFrame, headers: pl.DataFrame) -> pl.DataFrame:
     """`lines` without the headers, with the number of the format in force as `format`; 0 before the first header."""
+    if not headers.height:
+        return lines.with_columns(pl.lit(0, dtype=pl.UInt32).alias("format"))
     numbers = pl.concat([pl.Series([0], dtype=pl.UInt32), headers.get_column("format")])
     before = headers.get_column("line").search_sorted(lines.get_column("line"), side="left")
     numbered = lines.with_columns(numbers.gather(before).alias("format"))
-    return numbered.join(headers, on="line", how="anti", maintain_order="left") if headers.height else numbered
+    return numbered.join(headers, on="line", how="anti", maintain_order="left")
 
 
 def _decide(rows: pl.DataFrame, fmt: Format | None, default: Format | None) -> tuple[Format | None, float]:
@@ -422,9 +437,11 @@ def _decide(rows: pl.DataFrame, fmt: Format | None, default: Format | None) -> t
     if fmt or not rows.height:
         return fmt or default, 1.0
     sample = rows.gather_every(-(-rows.height // SAMPLE))
-    words = sample.select(_normal(pl.col("text")).str.split(" ")).to_series().to_list()
     share = _record_share(sample, default)
-    if share >= RECORD_SHARE or (default and resembles(default, words)):
+    if share >= RECORD_SHARE:
+        return default, 1.0
+    words = _normal(sample).get_column("text").str.split(" ").to_list()
+    if default and resembles(default, words):
         return default, 1.0
     guess, confidence = infer(words)
     if guess and confidence >= CONFIDENT and _record_share(sample, guess) > share:
@@ -449,20 +466,21 @@ def _by_no_format(rows: pl.DataFrame, default: Format | None) -> tuple[pl.DataFr
 
 def _by_line(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Records, and rejects as line UInt32, reason String, of `rows` (line UInt32, text String)."""
-    plain, odd = _parted(rows, fmt)
-    spaced, odd = _parted(odd.with_columns(_normal(pl.col("text"))), fmt)
-    good = pl.concat([plain, spaced])
-    table = fast("\n".join(good.get_column("text")).encode(), fmt) if good.height else None
+    good, odd = _parted(rows, fmt)
+    spaced, odd = _parted(_normal(odd), fmt)
+    good = good.vstack(spaced) if spaced.height else good
+    table = fast(good.get_column("text").str.join("\n").item().encode(), fmt) if good.height else _empty(fmt)
     if table is None:
-        return _judged(rows.with_columns(_normal(pl.col("text"))), fmt)
+        return _judged(_normal(rows), fmt)
     records, rejects = _judged(odd, fmt)
-    numbered = table.with_columns(good.get_column("line"))
-    return pl.concat([numbered, records]).sort("line"), rejects
+    found = pl.DataFrame([*table.get_columns()[: len(fmt)], good.get_column("line")])
+    return (found.vstack(records).sort("line") if spaced.height or records.height else found), rejects
 
 
 def _parted(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows that are plain records of `fmt`, and the others."""
-    if not _is_telling(fmt):
+    """Rows that are plain records of `fmt`, and the others. Both with line and text only."""
+    rows = rows.select("line", "text")
+    if not rows.height or not _is_telling(fmt):
         return rows.clear(), rows
     plain = rows.get_column("text").str.contains(_plain_line(fmt))
     return rows.filter(plain), rows.filter(~plain)
@@ -475,20 +493,27 @@ def _plain_line(fmt: Format) -> str:
 
 def _judged(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFrame]:
     """`_by_line` for normalised rows, word by word."""
+    if not rows.height:
+        return _empty(fmt), _NO_REASONS
     words = rows.select("line", pl.col("text").str.split(" ").alias("words"))
-    count = pl.col("words").list.len()
-    miscounted = words.filter(count != len(fmt)).select(
-        "line", pl.when(count < len(fmt)).then(pl.lit("too_few_fields")).otherwise(pl.lit("too_many_fields")).alias("reason")
-    )
+    count = words.get_column("words").list.len()
+    too_few, too_many = words.filter(count < len(fmt)), words.filter(count > len(fmt))
+    miscounted = [_reasoned(too_few, "too_few_fields"), _reasoned(too_many, "too_many_fields")]
+    counted = words.filter(count == len(fmt))
+    if not counted.height:
+        return _empty(fmt), pl.concat(miscounted)
     columns = [(name, _RULES[kind(name)], pl.col("words").list.get(n)) for n, name in enumerate(fmt)]
-    counted = words.filter(count == len(fmt)).with_columns(
-        pl.coalesce(pl.lit(None, dtype=pl.String), *(_fault(rule, word) for _, rule, word in columns)).alias("reason")
-    )
-    records = counted.filter(pl.col("reason").is_null()).select(
+    faults = [_fault(rule, word) for _, rule, word in columns if rule.reason]
+    reasons = counted.select(pl.coalesce(pl.lit(None, dtype=pl.String), *faults).alias("reason")).to_series()
+    records = counted.filter(reasons.is_null()).select(
         *(_value(name, word).alias(name) for name, _, word in columns), "line"
     )
-    faulty = counted.filter(pl.col("reason").is_not_null()).select("line", "reason")
-    return records, pl.concat([miscounted, faulty])
+    faulty = counted.select("line", reasons).filter(reasons.is_not_null())
+    return records, pl.concat([*miscounted, faulty])
+
+
+def _reasoned(rows: pl.DataFrame, reason: str) -> pl.DataFrame:
+    return rows.select("line", pl.lit(reason).alias("reason"))
 
 
 def _value(name: str, word: pl.Expr) -> pl.Expr:
@@ -501,20 +526,20 @@ def _value(name: str, word: pl.Expr) -> pl.Expr:
 
 def _fault(rule: _Rule, word: pl.Expr) -> pl.Expr:
     """The reason why a word is no value of its field, null if it is."""
-    if not rule.reason:
-        return pl.lit(None, dtype=pl.String)
     if rule.reason != "not_a_number":
         good = _is_one_of(word, rule.choices) if rule.choices else word.str.contains(rf"\A{_ADDRESS}\z")
         return pl.when(~good & (word != "-")).then(pl.lit(rule.reason))
     digits = word.str.contains(r"\A[0-9]+\z")
     good = digits & word.cast(pl.Int64, strict=False).is_between(0, rule.limit).fill_null(value=False)
-    fault = pl.when(digits | word.str.contains(r"\A-[0-9]+\z")).then(pl.lit("out_of_range")).otherwise(pl.lit(rule.reason))
+    fault = (
+        pl.when(digits | word.str.contains(r"\A-[0-9]+\z")).then(pl.lit("out_of_range")).otherwise(pl.lit(rule.reason))
+    )
     return pl.when(~good & (word != "-")).then(fault)
 
 
 def _united(parts: list[pl.DataFrame], fmt: Format | None) -> pl.DataFrame:
     """All records in the order of their lines; the columns of all, `line` last."""
-    if len(parts) < 2:
+    if len(parts) <= 1:
         return parts[0] if parts else _empty(fmt)
     frame = pl.concat(parts, how="diagonal").sort("line")
     return frame.select(pl.exclude("line"), "line")

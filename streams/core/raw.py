@@ -8,7 +8,7 @@ the same partition, where `combine` drops it: `partition_key` is therefore a fun
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import accumulate
 
@@ -19,6 +19,9 @@ TARGET_BYTES = 512 * 1024
 """Lines a message carries, in bytes before compression: bigger costs latency, smaller costs CPU per message."""
 
 Headers = Sequence[tuple[str, bytes]]
+
+_MOST_DIGITS = 15
+"""A number in a header that has more is not ours: it would not fit a column either."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class RawMessage:
     replay: history: it fills panes and tables, not the live counters.
     error: why the source could not decode it (a reject reason); the message is dead-lettered whole.
     offsets: bridge only, when the lines are not one a message with dense offsets: (source offset, lines) pairs.
+    skipped: lines that stood before `value` and were dropped as repeats; not on Kafka.
     """
 
     value: bytes
@@ -71,6 +75,20 @@ class RawMessage:
     replay: bool = False
     error: str | None = None
     offsets: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    skipped: int = 0
+
+    @property
+    def lines(self) -> int:
+        """How many lines it counts as: a payload that could not be decoded is one."""
+        if self.error is not None:
+            return 1
+        return self.value.count(b"\n") + bool(self.value and not self.value.endswith(b"\n"))
+
+    def without_first(self, lines: int) -> RawMessage:
+        """The same message without its first `lines` lines."""
+        if lines >= self.lines:
+            return replace(self, value=b"", error=None, skipped=self.skipped + self.lines)
+        return replace(self, value=self.value.split(b"\n", lines)[lines], skipped=self.skipped + lines)
 
     def headers(self) -> Headers:
         """Kafka headers that `from_kafka` reads back."""
@@ -89,18 +107,24 @@ class RawMessage:
         return [(name, text.encode("utf-8", "surrogatepass")) for name, text in rows if text]
 
     @classmethod
-    def from_kafka(cls, value: bytes | None, headers: Headers | Mapping[str, bytes], arrival_ms: int) -> RawMessage:
+    def from_kafka(
+        cls,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] | Mapping[str, bytes | None],
+        arrival_ms: int,
+    ) -> RawMessage:
         """Read a message back. Foreign messages (no headers) are lines of an unknown origin: never a duplicate.
 
-        Shapes: `arrival_ms` is Kafka's own timestamp, used where the header is missing or not a number.
+        Shapes: `arrival_ms` is Kafka's own timestamp, used where the header is missing or not a number. Kafka allows
+        headers without a value.
         """
         pairs = headers.items() if isinstance(headers, Mapping) else headers
-        text = {name: raw.decode("utf-8", "replace") for name, raw in pairs}
-        arrival = text.get("arrival", "")
+        text = {name: (raw or b"").decode("utf-8", "replace") for name, raw in pairs}
+        arrival = _number(text.get("arrival", ""))
         return cls(
             value=value or b"",
             origin=Origin(text.get("source", ""), text.get("origin", ""), text.get("part", "0"), text.get("digest", "")),
-            arrival_ms=int(arrival) if arrival.isdecimal() else arrival_ms,
+            arrival_ms=arrival_ms if arrival is None else arrival,
             format=text.get("format") or None,
             replay=text.get("replay") == "1",
             error=text.get("error") or None,
@@ -110,15 +134,18 @@ class RawMessage:
     def bridge_range(self) -> tuple[int, int] | None:
         """First and last source offset of a bridged message, None for every other source."""
         first, _, last = self.origin.part.partition("-")
-        if self.origin.source != "bridge" or not (first.isdecimal() and last.isdecimal()):
+        bounds = _number(first), _number(last)
+        if self.origin.source != "bridge" or bounds[0] is None or bounds[1] is None:
             return None
-        return int(first), int(last)
+        return bounds[0], bounds[1]
 
     def lines_up_to(self, offset: int) -> int:
         """How many leading lines come from source offsets <= `offset` (bridge only)."""
         bounds = self.bridge_range()
         if bounds is None:
             return 0
+        if self.error is not None:
+            return int(bounds[1] <= offset)
         if not self.offsets:
             return max(0, min(offset, bounds[1]) - bounds[0] + 1)
         return sum(lines for at, lines in self.offsets if at <= offset)
@@ -140,8 +167,12 @@ def split_lines(value: bytes, target_bytes: int = TARGET_BYTES) -> list[bytes]:
 
 
 def _read_offsets(text: str) -> tuple[tuple[int, int], ...]:
-    pairs = (pair.partition(":") for pair in text.split(",") if pair)
-    return tuple((int(a), int(b)) for a, _, b in pairs if a.isdecimal() and b.isdecimal())
+    pairs = ((_number(at), _number(lines)) for at, _, lines in (pair.partition(":") for pair in text.split(",")))
+    return tuple((at, lines) for at, lines in pairs if at is not None and lines is not None)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def first_lines(parts: Iterable[bytes]) -> list[int]:

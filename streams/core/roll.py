@@ -22,6 +22,7 @@ _EVERYWHERE = -1
 """Value of column `source` in rows whose direction is told: only open pairs must know which partition they come from."""
 _PATIENCE = 64
 _NO_FRAMES: Frames = {}
+_STAMP = "stamp"
 
 
 @dataclass
@@ -31,18 +32,23 @@ class _Row:
 
 
 class SummaryPartition:
-    """See the file's rule. Rows are named as in the summary's key: `source/pane/start`, `source/history`, `source/known`."""
+    """See the file's rule. Rows are named as in the summary's key: `source/pane/start`, or `source/` with `history`,
+    `known` or `clock`.
+    """
 
     def __init__(self, lateness: int, rows: Mapping[str, bytes] | None = None) -> None:
         """Start from `rows` (name -> value, as `checkpoint` gave them), or from nothing."""
         self.clock = Clock(lateness)
+        self.stamp = -1
         self._rows: dict[str, _Row] = {}
         self._through: dict[int, int] = {}
         self._known: dict[int, Frames] = {}
         self._totals: Frames = {name: _sourced(table.empty(), 0) for name, table in TABLES.items()}
         self._pending: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
         self._unsaved: dict[str, bytes | None] = {}
-        history_first = sorted((rows or {}).items(), key=lambda row: "/pane/" in row[0])
+        rows = dict(rows or {})
+        self.stamp = int(rows.pop(_STAMP, b"-1"))
+        history_first = sorted(rows.items(), key=lambda row: "/pane/" in row[0])
         for name, value in history_first:
             self.apply(name, value)
         self._unsaved = {name: None for name, _ in history_first if name not in self._rows}
@@ -53,17 +59,19 @@ class SummaryPartition:
         A summary that is not newer than what is there changes nothing. Raises ValueError: not ours.
         """
         head = tables.head(value)
-        source = cast("int", head["source"])
-        if head.get("watermark") is not None:
-            self.clock.advance(source, cast("int", head["watermark"]), idle=bool(head.get("idle")))
-        if name.endswith("/clock"):
-            return None
-        stamp, old = cast("int", head["stamp"]), self._rows.get(name)
+        source, stamp, idle = head.get("source"), head.get("stamp"), bool(head.get("idle"))
+        if not isinstance(source, int) or not isinstance(stamp, int):
+            raise ValueError("not a summary: it has no source or no stamp")  # noqa: TRY004 - bad data, not a bad call
+        stamp = 2 * stamp + idle  # a partition turns idle after its last message, without another one
+        old = self._rows.get(name)
         if (old is not None and stamp <= old.stamp) or self._is_gone(source, name):
             return None
+        frames = tables.decode(value)[1]
         self._rows[name] = _Row(stamp, value)
         self._unsaved[name] = value
-        frames = tables.decode(value)[1]
+        if name.endswith("/clock"):
+            self.clock.advance(source, cast("int", head["watermark"]), idle=idle)
+            return None
         if name.endswith("/known"):
             self._known[source] = frames
             return None
@@ -72,10 +80,13 @@ class SummaryPartition:
             self._forget(source, cast("int", head["through"]))
         return cast("int | None", head.get("arrival"))
 
-    def checkpoint(self) -> dict[str, bytes | None]:
-        """Rows that changed since the last call; None deletes. Each is whole by itself."""
+    def checkpoint(self) -> tuple[dict[str, bytes | None], dict[str, bytes | None]]:
+        """What changed since the last call: (rows, each whole by itself, the row to write last); None deletes.
+
+        The last one is `stamp`: the offset of the last summary that was taken, as far as the caller has set it.
+        """
         rows, self._unsaved = self._unsaved, {}
-        return rows
+        return rows, {_STAMP: str(self.stamp).encode()} if rows else {}
 
     def totals(self, *, replay: bool = False) -> Frames:
         """Since the beginning: a frame per table (its columns, directions told). Replayed history only when asked for."""

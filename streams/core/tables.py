@@ -7,6 +7,7 @@ integers, so any order and any grouping of merges gives the same rows, to the un
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -125,17 +126,21 @@ def destination(table: Table, partitions: int) -> pl.Expr:
 
 
 def encode(head: Mapping[str, object], frames: Mapping[str, pl.DataFrame]) -> bytes:
-    """A JSON line that says what follows, then each frame as Arrow IPC compressed with zstd. Version 1."""
+    """A JSON line that says what follows, then each frame as an Arrow IPC stream compressed with zstd. Version 1.
+
+    `crc` is that of the frames: Polars must not see bytes that it did not write.
+    """
     blobs = {name: _frame_bytes(frame) for name, frame in frames.items()}
     sizes = [[name, len(blob)] for name, blob in blobs.items()]
-    return orjson.dumps({"v": 1, **head, "frames": sizes}) + b"\n" + b"".join(blobs.values())
+    body = b"".join(blobs.values())
+    return orjson.dumps({"v": 1, **head, "crc": zlib.crc32(body), "frames": sizes}) + b"\n" + body
 
 
 def head(value: bytes) -> dict[str, object]:
     """The JSON line of `encode`. Raises ValueError when `value` is not one of ours."""
     line, newline, _ = value.partition(b"\n")
     found = orjson.loads(line) if newline else None
-    if not isinstance(found, dict) or found.get("v") != 1:
+    if not isinstance(found, dict) or found.get("v") != 1 or not isinstance(found.get("frames"), list):
         raise ValueError("not a table row of version 1: written by a newer release, or not by vpcflow")
     return found
 
@@ -144,14 +149,16 @@ def decode(value: bytes) -> tuple[dict[str, object], Frames]:
     """What `encode` was given. Raises ValueError as `head` does."""
     found = head(value)
     at = value.index(b"\n") + 1
+    if zlib.crc32(memoryview(value)[at:]) != found.pop("crc", None):
+        raise ValueError("a table row that was cut off or changed on its way")
     frames = {}
     for name, size in cast("list[tuple[str, int]]", found.pop("frames")):
-        frames[name] = pl.read_ipc(value[at : at + size], use_pyarrow=False)
+        frames[name] = pl.read_ipc_stream(value[at : at + size], use_pyarrow=False)
         at += size
     return found, frames
 
 
 def _frame_bytes(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
-    frame.write_ipc(buffer, compression="zstd")
+    frame.write_ipc_stream(buffer, compression="zstd")
     return buffer.getvalue()

@@ -205,7 +205,7 @@ class Work:
     # -- JSON -----------------------------------------------------------------------------------------------------
 
     def _json(self, data: bytes, depth: int) -> None:
-        lines = records.unwrapped(data.strip())
+        lines = records.unwrapped(data.strip().replace(b'"}{"', b'"}\n{"'))
         value = _load(data) if lines is None else None
         if lines is not None:
             self.lines(lines)
@@ -375,6 +375,11 @@ _BASE64 = (b"H4sI", b"eJ", b"eN", b"eyJ")
 
 _BINARY = (b"PAR1", b"Obj\x01", b"ORC", b"BZh", b"\xf3\x89\x9a\xc2", b"\xfd7zXZ")
 """First bytes of Parquet, Avro, ORC, bzip2, Kinesis' aggregated records and xz: no lines, and not for us to open."""
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Whether a payload that begins like this is JSON; a line in quotes, or that begins with `[`, is not."""
+    return _JSON.match(head) is not None
 
 
 def unbase64(text: str) -> bytes | None:

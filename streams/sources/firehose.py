@@ -18,7 +18,7 @@ import orjson
 from aiohttp import web
 
 from streams.core.raw import RawMessage
-from streams.sources.decode import Decoded, decode_firehose
+from streams.sources.decode import decode_firehose
 from streams.sources.inflate import compression, inflate
 from streams.sources.keys import AccessKeys
 from streams.sources.messages import Arrival, Counts, count_skipped, format_names, messages
@@ -58,8 +58,9 @@ class FirehoseSettings:
     """How the endpoint works. Sizes in bytes; each request may use both of the first two.
 
     access_keys, access_key_file: see AccessKeys. max_body_bytes: as it comes. max_decompressed_bytes: of the body, and
-    again of what its records hold. max_in_flight_bytes: of all requests together. body_seconds: for the body to come in.
+    again of what its records hold. max_in_flight_bytes: of all requests together. body_seconds: for the body to come.
     deadline_seconds: for the broker to confirm. formats: delivery stream ARN -> format, as AWS or people write it.
+    Raises ValueError, with the name of the setting first.
     """
 
     access_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -70,6 +71,15 @@ class FirehoseSettings:
     body_seconds: float = 60.0
     deadline_seconds: float = 60.0
     formats: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that can't work."""
+        if self.body_seconds + self.deadline_seconds >= FIREHOSE_WAITS:
+            msg = f"deadline_seconds: with body_seconds expected less than {FIREHOSE_WAITS}, which Firehose waits"
+            raise ValueError(msg)
+        if self.max_in_flight_bytes < self.max_body_bytes:
+            msg = f"max_in_flight_bytes: expected max_body_bytes ({self.max_body_bytes}) or more"
+            raise ValueError(msg)
 
 
 def firehose_routes(
@@ -101,10 +111,11 @@ class _Delivery:
 
 @dataclass(frozen=True)
 class _Read:
-    """A body that was understood."""
+    """A body that was understood. ignored, duplicates: as in Decoded."""
 
     request_id: str
-    decoded: Decoded
+    ignored: int
+    duplicates: int
     messages: list[RawMessage]
 
 
@@ -115,9 +126,6 @@ class Endpoint:
         self, settings: FirehoseSettings, publish: Publish, counts: Counts, clock: Callable[[], float]
     ) -> None:
         """See firehose_routes."""
-        if settings.body_seconds + settings.deadline_seconds >= FIREHOSE_WAITS:
-            message = f"deadline_seconds: with body_seconds expected less than {FIREHOSE_WAITS}, which Firehose waits"
-            raise ValueError(message)
         self._settings = settings
         self._publish = publish
         self._counts = counts
@@ -134,6 +142,9 @@ class Endpoint:
         status, outcome, error = 200, "ok", ""
         try:
             await self._take(request, delivery)
+        except ConnectionError:
+            self._counts.requests(SOURCE, "bad_request")
+            raise
         except _RefusedError as refused:
             status, outcome, error = refused.status, refused.outcome, str(refused)
             self._tell(outcome, error)
@@ -153,7 +164,7 @@ class Endpoint:
         self._counts.bytes(SOURCE, len(body))
         read = await self._read(body, delivery, fmt)
         del body
-        count_skipped(self._counts, SOURCE, read.decoded)
+        count_skipped(self._counts, SOURCE, read.ignored, read.duplicates)
         if read.messages:
             # The lines are held until they are stored, and weigh what they weigh.
             self._hold(delivery, sum(len(message.value) for message in read.messages))
@@ -236,8 +247,8 @@ class Endpoint:
 
     def _tell(self, outcome: str, error: str) -> None:
         """One line a problem and half a minute; the counter has the rest."""
-        now = time.monotonic()
-        if now - self._told.get(outcome, -_QUIET_SECONDS) >= _QUIET_SECONDS:
+        now = self._clock()
+        if now - self._told.get(outcome, 0.0) >= _QUIET_SECONDS:
             self._told[outcome] = now
             log.warning("firehose request refused (%s): %s", outcome, error[:_LONGEST_MESSAGE])
 
@@ -260,7 +271,8 @@ def _understood(body: bytes, delivery: _Delivery, fmt: str | None, limit_bytes: 
     if delivery.request_id and name != delivery.request_id:
         raise _RefusedError(400, "bad_request", "the request id of the body is not the one of the header")
     arrival = Arrival(SOURCE, name, delivery.arrival_ms, fmt)
-    return _Read(name, found.decoded, list(messages(found.decoded, arrival)))
+    decoded = found.decoded
+    return _Read(name, decoded.ignored, decoded.duplicates, list(messages(decoded, arrival)))
 
 
 def _answer(status: int, request_id: str, now_ms: int, error: str) -> web.Response:

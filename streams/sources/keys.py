@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def _bytes(key: str) -> bytes:
 def _state(file: Path | None) -> tuple[int, int, int] | None:
     """What changes when a file does."""
     try:
-        found = os.stat(file) if file else None
+        found = file.stat() if file else None
     except OSError:
         return None
     return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None

@@ -1,4 +1,4 @@
-"""What was decoded -> raw messages: lines in parts of the right size, and what could not be read, each with its origin."""
+"""What was decoded -> raw messages: lines in parts of the right size, and what can't be read, each with its origin."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ OUTCOMES = ("ok", "unauthorized", "bad_request", "too_large", "unavailable", "ov
 """What can become of a request. A closed set: label values."""
 
 SKIPPED = ("probe", "duplicate", "tombstone")
-"""What is passed over: CONTROL_MESSAGE and its like; CloudWatch events twice in a payload; Kafka messages without a value."""
+"""What is passed over: CONTROL_MESSAGE and its like; CloudWatch events twice in a payload; empty Kafka messages."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What the raw messages of one delivery have in common. name: see core.raw.Origin. format: where the lines tell none."""
+    """What the raw messages of a delivery share. name: see core.raw.Origin. format: where the lines tell none."""
 
     source: str
     name: str
@@ -69,12 +69,12 @@ def unread(decoded: Decoded) -> Iterator[tuple[bytes, str]]:
         yield orjson.dumps(asdict(created)), "no_lines"
 
 
-def count_skipped(counts: Counts, source: str, decoded: Decoded) -> None:
-    """Count what a payload held that is neither a line nor an error."""
-    if decoded.ignored:
-        counts.skipped(source, "probe", decoded.ignored)
-    if decoded.duplicates:
-        counts.skipped(source, "duplicate", decoded.duplicates)
+def count_skipped(counts: Counts, source: str, ignored: int, duplicates: int) -> None:
+    """Count what a payload held that is neither a line nor an error. ignored, duplicates: as in Decoded."""
+    if ignored:
+        counts.skipped(source, "probe", ignored)
+    if duplicates:
+        counts.skipped(source, "duplicate", duplicates)
 
 
 def format_names(text: str) -> str:

@@ -35,7 +35,7 @@ _SHIPPERS = {
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _UNSAFE = re.compile(r"[\s\x00-\x20\x7f]")
 _NOTHING = "-"
-_ACCOUNT_DIGITS = 12
+ACCOUNT_DIGITS = 12
 
 ECS = {
     "account-id": ("cloud", "account", "id"),
@@ -141,7 +141,7 @@ def _text(value: object) -> str:
 def _account(value: object) -> str:
     """Account ids have 12 digits; Vector makes a number of them, and the zeros in front are gone."""
     text = _text(value)
-    return text.zfill(_ACCOUNT_DIGITS) if isinstance(value, int | float) else text
+    return text.zfill(ACCOUNT_DIGITS) if isinstance(value, int | float) else text
 
 
 def _time(value: object) -> str:

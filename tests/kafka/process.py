@@ -72,6 +72,8 @@ class Vpcflow:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as problem:
             return problem.code, problem.read().decode()
+        except OSError as problem:
+            raise AssertionError(f"{self.url}{path}: {problem}; it printed:\n{self.printed()}") from problem
 
     def samples(self) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
         """Sample name -> sorted labels -> value, of one scrape."""
@@ -80,6 +82,11 @@ class Vpcflow:
             for sample in family.samples:
                 found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
         return found
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def kill9(self) -> None:
         """No goodbye."""

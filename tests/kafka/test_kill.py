@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 
 import pytest
 
@@ -13,7 +14,7 @@ from streams.kafka import our_topics, prepare_topics
 from streams.names import Names
 from streams.settings import Topics
 from streams.sources.publish import Publisher
-from tests.kafka.oracle import Oracle
+from tests.kafka.oracle import Key, Oracle
 from tests.kafka.process import Vpcflow, sums
 
 LINES = 400_000
@@ -25,6 +26,10 @@ def _messages() -> list[RawMessage]:
     now = int(time.time() * 1000)
     chunks = bulk(LINES, enis=300, version=VERSION, seed=11)
     return [RawMessage(lines, Origin("file", "bulk", str(n), digest(lines)), now, FORMATS[VERSION]) for n, lines in enumerate(chunks)]
+
+
+def _oracle(messages: list[RawMessage]) -> Oracle:
+    return Oracle((line for message in messages for line in message.value.split(b"\n") if line), FORMATS[VERSION])
 
 
 async def _publish(bootstrap: str, prefix: str, messages: list[RawMessage], *, pause: float) -> None:
@@ -56,26 +61,56 @@ async def _until(what: object, check: object, seconds: float = 90.0) -> None:
     raise AssertionError(f"not in {seconds} s: {what}")
 
 
+def _environ(prefix: str) -> dict[str, str]:
+    return {
+        "VPCFLOW_TOPICS__PREFIX": prefix,
+        "VPCFLOW_CHECKPOINT__SECONDS": "1",
+        "VPCFLOW_GROUP__SESSION_SECONDS": "6",
+        "VPCFLOW_BUDGET__PORT_SERIES": "20000",
+    }
+
+
+def _assert_exact(oracle: Oracle, *workers: Vpcflow) -> None:
+    """Lines, ENIs and ports of all workers together are the oracle's, to the unit."""
+    lines: Counter[str] = Counter()
+    enis: dict[Key, tuple[int, ...]] = {}
+    services: dict[Key, tuple[int, ...]] = {}
+    for samples in [worker.samples() for worker in workers]:
+        for labels, value in samples.get("vpcflow_lines_total", {}).items():
+            lines[dict(labels)["outcome"]] += int(value)
+        enis |= sums(samples, "eni", ["eni", "direction", "action"])
+        services |= sums(samples, "port", ["port", "protocol", "action"])
+    assert +lines == oracle.outcomes()
+    assert enis == oracle.enis_by_direction()
+    assert services == oracle.ports()
+
+
 async def test_totals_are_exact_after_kill_9_and_restart(apache_kafka: str, prefix: str) -> None:
     """Killed twice while records stream in; the third life ends with exactly the input's totals."""
     messages = _messages()
-    oracle = Oracle((line for message in messages for line in message.value.split(b"\n") if line), FORMATS[VERSION])
-    environ = {"VPCFLOW_TOPICS__PREFIX": prefix, "VPCFLOW_CHECKPOINT__SECONDS": "1", "VPCFLOW_BUDGET__PORT_SERIES": "20000"}
+    oracle = _oracle(messages)
     await prepare_topics(apache_kafka, our_topics(Names(prefix), Topics()), {}, print)
-    with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=environ) as worker:
+    with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=_environ(prefix)) as worker:
         publishing = asyncio.create_task(_publish(apache_kafka, prefix, messages, pause=0.05))
         for part in (0.25, 0.6):
             await _until(f"{part:.0%} of the lines", lambda part=part: _lines(worker) >= LINES * part)
             worker.kill9()
             worker.start()
         await publishing
-        await _until("all lines counted", lambda: _lines(worker) >= LINES)
         await _until("all flows visible", lambda: _flows(worker) >= oracle.outcomes()["flow"])
-        samples = worker.samples()
+        _assert_exact(oracle, worker)
 
-    by_outcome: dict[str, int] = {}
-    for labels, value in samples["vpcflow_lines_total"].items():
-        by_outcome[dict(labels)["outcome"]] = by_outcome.get(dict(labels)["outcome"], 0) + int(value)
-    assert {name: count for name, count in by_outcome.items() if count} == oracle.outcomes()
-    assert sums(samples, "eni", ["eni", "direction", "action"]) == oracle.enis_by_direction()
-    assert sums(samples, "port", ["port", "protocol", "action"]) == oracle.ports()
+
+async def test_totals_are_exact_when_others_take_over(apache_kafka: str, prefix: str) -> None:
+    """Two workers share the partitions; one is killed, the other ends with all of them and exactly the input's totals."""
+    messages = _messages()
+    oracle = _oracle(messages)
+    await prepare_topics(apache_kafka, our_topics(Names(prefix), Topics()), {}, print)
+    command = ("worker", "--broker", f"kafka://{apache_kafka}")
+    with Vpcflow(*command, environ=_environ(prefix)) as heir, Vpcflow(*command, environ=_environ(prefix)) as victim:
+        publishing = asyncio.create_task(_publish(apache_kafka, prefix, messages, pause=0.1))
+        await _until("both count", lambda: min(_lines(heir), _lines(victim)) > 0 and _lines(heir, victim) > LINES * 0.3)
+        victim.kill9()
+        await publishing
+        await _until("all flows visible", lambda: _flows(heir) >= oracle.outcomes()["flow"])
+        _assert_exact(oracle, heir)

@@ -1,0 +1,94 @@
+"""The core without a broker: `vpcflow parse` and `vpcflow analyze` over files. Bounded memory, whatever the files' size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+import polars as pl
+
+from streams.core.analysis import Analysis
+from streams.core.fields import Format, parse_format
+from streams.core.parse import Parsed, decode_tags, parse, reject_text, to_ndjson
+from streams.settings import ConfigError, Panes
+from streams.sources.files import Piece, pieces
+
+
+@dataclass(frozen=True)
+class Read:
+    """A piece of a file, parsed; error: a reject reason, when the piece could not even be decoded."""
+
+    piece: Piece
+    parsed: Parsed | None
+    error: str | None
+
+
+def read_files(paths: Sequence[Path], fmt: str | None) -> Iterator[Read]:
+    """Files, folders and `-`, piece by piece. fmt: the fields of a line, for what has no header line.
+
+    Raises ConfigError for a format that can't be one, OSError for a path that can't be read.
+    """
+    given = _format(fmt)
+    for piece in pieces(paths):
+        if piece.error:
+            yield Read(piece, None, piece.error)
+        else:
+            yield Read(piece, parse(piece.lines, parse_format(piece.format) if piece.format else given), None)
+
+
+def parse_files(paths: Sequence[Path], fmt: str | None, out: BinaryIO, rejects: BinaryIO | None) -> int:
+    """Write a JSON object a record to `out`, one a bad line to `rejects`; gives the number of bad lines."""
+    bad = 0
+    for read in read_files(paths, fmt):
+        if read.parsed is not None:
+            out.write(to_ndjson(decode_tags(read.parsed.records)))
+        rows = _rejected(read)
+        bad += rows.height
+        if rejects is not None:
+            rejects.write(rows.write_ndjson().encode())
+    return bad
+
+
+def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes) -> dict[str, object]:
+    """The object that `vpcflow analyze --json` prints (see core.analysis), with `files`: path, lines, error."""
+    analysis = Analysis(panes.seconds, panes.assign, panes.max_span_seconds)
+    files: dict[str, dict[str, object]] = {}
+    for read in read_files(paths, fmt):
+        entry = files.setdefault(read.piece.path, {"path": read.piece.path, "lines": 0, "error": None})
+        if read.parsed is not None:
+            analysis.add(read.parsed)
+            entry["lines"] = int(str(entry["lines"])) + read.parsed.lines
+        else:
+            analysis.add_undecodable(read.error or "undecodable")
+            entry["error"] = read.error
+    return {**analysis.report(), "files": list(files.values())}
+
+
+def write_json(report: dict[str, object]) -> bytes:
+    """The report, for a program."""
+    return orjson.dumps(report, option=orjson.OPT_INDENT_2)
+
+
+def _format(text: str | None) -> Format | None:
+    if not text:
+        return None
+    try:
+        return parse_format(text)
+    except ValueError as problem:
+        raise ConfigError([f"format: {problem}"]) from None
+
+
+def _rejected(read: Read) -> pl.DataFrame:
+    """path, number (of the line in its file, from 1), reason, line: a row a bad line."""
+    if read.parsed is None:
+        rows = {"number": [read.piece.first_line + 1], "reason": [read.error], "line": [None]}
+        return pl.DataFrame(rows, schema_overrides={"line": pl.String}).with_columns(pl.lit(read.piece.path).alias("path"))
+    rejects = read.parsed.rejects
+    return rejects.select(
+        (pl.col("line").cast(pl.Int64) + read.piece.first_line + 1).alias("number"),
+        "reason",
+        reject_text(rejects).alias("line"),
+    ).with_columns(pl.lit(read.piece.path).alias("path"))

@@ -1,0 +1,163 @@
+"""`make bench`: what a worker costs, from Apache Kafka to its tables, with checkpoints, summaries and metrics on.
+
+The raw topic is filled first, then the worker starts: it never waits for input. CPU is the process's own (user and
+system) from ready to the last record counted; start-up is left out. Every run is checked against DuckDB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from streams.core.raw import Origin, RawMessage, digest
+from streams.generate import FORMATS, Version, bulk
+from streams.kafka import our_topics, prepare_topics
+from streams.names import Names
+from streams.settings import Topics
+from streams.sources.publish import Publisher
+from tests.kafka.broker import KafkaCluster, MissingError
+from tests.kafka.oracle import Oracle
+from tests.kafka.process import Vpcflow, sums
+
+LINES = 4_000_000
+QUICK_LINES = 1_000_000
+_MIB = 1024 * 1024
+_POLL = 2.0
+"""Seconds between scrapes: each one costs the worker some CPU, as a Prometheus does every 15 s."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One contender's median run. verified: its totals equal DuckDB's, to the unit."""
+
+    contender: str
+    records: int
+    cpu_seconds_per_million: float
+    records_per_second: float
+    peak_rss_mb: float
+    verified: bool
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is counted. lines of `version`, spread over `enis` ENIs."""
+
+    lines: int
+    enis: int
+    version: Version
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run, print a table, write JSON. 1: not verified, or Kafka is missing."""
+    options = _options(arguments)
+    lines = QUICK_LINES if options.quick else LINES
+    loads = [Load(lines, options.enis, version) for version in (2, 5)]
+    try:
+        with KafkaCluster() as kafka:
+            results = [asyncio.run(_median(kafka.bootstrap, load, options.runs)) for load in loads]
+    except MissingError as problem:
+        Console(stderr=True).print(f"no benchmark without Apache Kafka: {problem}")
+        return 1
+    _print(results)
+    if options.json:
+        report = {"machine": f"{os.cpu_count()} CPUs, Python {platform.python_version()}", "results": [asdict(one) for one in results]}
+        Path(options.json).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    return 0 if all(one.verified for one in results) else 1
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_LINES:,} lines instead of {LINES:,}")
+    parser.add_argument("--enis", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", metavar="FILE", help="write the results to FILE")
+    return parser.parse_args(arguments)
+
+
+async def _median(bootstrap: str, load: Load, runs: int) -> Result:
+    """Fill the topic once; a worker of another group for each run."""
+    results = [await _run(bootstrap, load) for _ in range(runs)]
+    middle = statistics.median_low(one.cpu_seconds_per_million for one in results)
+    chosen = next(one for one in results if one.cpu_seconds_per_million == middle)
+    return Result(**{**asdict(chosen), "verified": all(one.verified for one in results)})
+
+
+async def _run(bootstrap: str, load: Load) -> Result:
+    names = Names(f"bench-{uuid4().hex[:8]}")
+    chunks = list(bulk(load.lines, enis=load.enis, version=load.version))
+    await _fill(bootstrap, names, chunks, load.version)
+    environ = {"VPCFLOW_TOPICS__PREFIX": names.prefix, "VPCFLOW_BUDGET__PORT_SERIES": "20000"}
+    with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=environ) as worker:
+        process = psutil.Process(worker.pid)
+        while worker.get("/readyz")[0] != 200:
+            await asyncio.sleep(_POLL)
+        began, cpu = time.monotonic(), _cpu(process)
+        peak = 0
+        while _counted(worker) < load.lines:
+            peak = max(peak, process.memory_info().rss)
+            await asyncio.sleep(_POLL)
+        seconds, used = time.monotonic() - began, _cpu(process) - cpu
+        verified = await _verified(worker, chunks, load.version)
+    return Result(
+        f"vpcflow, v{load.version}, {load.enis} ENIs", load.lines, round(used / load.lines * 1e6, 2),
+        round(load.lines / seconds), round(peak / _MIB), verified,
+    )  # fmt: skip
+
+
+async def _fill(bootstrap: str, names: Names, chunks: Sequence[bytes], version: Version) -> None:
+    topics = Topics()
+    await prepare_topics(bootstrap, our_topics(names, topics), {}, print)
+    publisher = Publisher(bootstrap, names.raw, topics.raw_partitions, {})
+    await publisher.start()
+    now = int(time.time() * 1000)
+    for n, chunk in enumerate(chunks):
+        await publisher.send([RawMessage(chunk, Origin("file", "bench", str(n), digest(chunk)), now, FORMATS[version])])
+    await publisher.stop()
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _counted(worker: Vpcflow) -> int:
+    return int(sum(worker.samples().get("vpcflow_lines_total", {}).values()))
+
+
+async def _verified(worker: Vpcflow, chunks: Sequence[bytes], version: Version) -> bool:
+    oracle = Oracle((line for chunk in chunks for line in chunk.split(b"\n") if line), FORMATS[version])
+    for _ in range(40):
+        samples = worker.samples()
+        if sums(samples, "eni", ["eni", "action"]) == oracle.enis() and sums(samples, "port", ["port", "protocol", "action"]) == oracle.ports():
+            return True
+        await asyncio.sleep(_POLL)
+    return False
+
+
+def _print(results: Sequence[Result]) -> None:
+    table = Table("contender", "records", "CPU-s per million", "records/s", "peak RSS, MB", "verified")
+    for one in results:
+        verified = "yes" if one.verified else "NO"
+        table.add_row(
+            one.contender, f"{one.records:,}", f"{one.cpu_seconds_per_million:.2f}", f"{one.records_per_second:,}",
+            f"{one.peak_rss_mb:.0f}", verified,
+        )  # fmt: skip
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
