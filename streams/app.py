@@ -7,9 +7,9 @@ import contextlib
 import logging
 import signal
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,9 @@ def log_to_stderr(settings: Settings) -> None:
     level = settings.log.level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(level if level == "DEBUG" else max(logging.WARNING, logging.getLevelName(level)))
+        logging.getLogger(name).setLevel(
+            level if level == "DEBUG" else max(logging.WARNING, logging.getLevelName(level))
+        )
     logging.getLogger("faust.agents.actor").setLevel(logging.CRITICAL)  # an agent that is stopped is no crash
 
 
@@ -143,7 +145,13 @@ async def raw_topic(settings: Settings, tell: Tell) -> AsyncIterator[Publisher]:
 
 async def replay(settings: Settings, paths: Sequence[Path], how: Replay, tell: Tell) -> None:
     """`vpcflow replay`: files onto the raw topic, with a progress bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[lines]:,} lines"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[lines]:,} lines"),
+        TimeElapsedColumn(),
+    )
     async with raw_topic(settings, tell) as publisher:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task("replaying", total=None, lines=0)
@@ -181,13 +189,14 @@ def check(settings: Settings) -> list[str]:
     """What `vpcflow check` prints: the settings in force, and what they would run."""
     access = access_keys(settings.ingest)
     names = Names(settings.topics.prefix)
+    scheme = "https" if settings.ingest.tls_cert else "http"
+    posts = f"/firehose {f'with {len(access)} access keys' if access else 'without an access key'}"
     return [
         yaml.safe_dump(redacted(settings), sort_keys=False).rstrip(),
         "",
         f"broker: {settings.broker.url}",
         *(f"topic: {spec.name}, {spec.partitions} partitions" for spec in our_topics(names, settings.topics)),
-        f"http: {'https' if settings.ingest.tls_cert else 'http'}://{settings.listen}"
-        f" (/firehose {f'with {len(access)} access keys' if access else 'without an access key'}, /metrics, /livez, /readyz)",
+        f"listens: {scheme}://{settings.listen} ({posts}, /metrics, /livez, /readyz)",
         f"bridge: {', '.join(settings.bridge.topics) or 'nothing to bridge'}",
         "configuration: ok",
     ]
@@ -256,7 +265,11 @@ def _work(
 
 
 def _watch(running: Running, server: Server, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
-    urls = (("metrics", f"{server.url}/metrics"), ("firehose", f"{server.url}/firehose"), ("ready", f"{server.url}/readyz"))
+    urls = (
+        ("metrics", f"{server.url}/metrics"),
+        ("firehose", f"{server.url}/firehose"),
+        ("ready", f"{server.url}/readyz"),
+    )
     errors = LastError()
     console = Console(stderr=True)
     if console.is_terminal:

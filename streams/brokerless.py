@@ -1,4 +1,4 @@
-"""The core without a broker: `vpcflow parse` and `vpcflow analyze` over files. Bounded memory, whatever the files' size."""
+"""The core without a broker: `vpcflow parse` and `vpcflow analyze` over files of any size, in bounded memory."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def _rejected(read: Read) -> pl.DataFrame:
     """path, number (of the line in its file, from 1), reason, line: a row a bad line."""
     if read.parsed is None:
         rows = {"number": [read.piece.first_line + 1], "reason": [read.error], "line": [None]}
-        return pl.DataFrame(rows, schema_overrides={"line": pl.String}).with_columns(pl.lit(read.piece.path).alias("path"))
+        return pl.DataFrame(rows, schema_overrides={"line": pl.String}).with_columns(
+            pl.lit(read.piece.path).alias("path")
+        )
     rejects = read.parsed.rejects
     return rejects.select(
         (pl.col("line").cast(pl.Int64) + read.piece.first_line + 1).alias("number"),

@@ -9,15 +9,16 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import click
-import orjson
 from rich.console import Console
 
 from streams import app, brokerless, settings
+from streams.core.parse import REASONS
+from streams.feeds import Replay
 from streams.kafka import TopicError
-from streams.report import render
+from streams.report import Report, render
 
 F = TypeVar("F", bound=Callable[..., Any])
 _BROKEN_PIPE = 141
@@ -39,7 +40,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(_BROKEN_PIPE)
-    except (TopicError, brokerless.Unreadable, OSError) as problem:
+    except (TopicError, OSError) as problem:
         _end(str(problem), 1)
 
 
@@ -70,9 +71,7 @@ _FLAGS: dict[str, Callable[[Any], Any]] = {
     "config": click.option("--config", type=click.Path(path_type=Path), help="Settings file (YAML)."),
     "broker": click.option("--broker", metavar="URL", help="kafka://HOST:PORT[,HOST:PORT...] or embedded."),
     "listen": click.option("--listen", metavar="HOST:PORT", help="Where HTTP is served; port 0 takes a free one."),
-    "keys": click.option(
-        "--access-key-file", metavar="FILE", help="Keys that a Firehose post may carry, one a line."
-    ),
+    "keys": click.option("--access-key-file", metavar="FILE", help="Keys that a Firehose post may carry, one a line."),
     "format": click.option("--format", "format_", metavar="FIELDS", help="'${version} ${account-id} ...'."),
 }
 _KEYS = {"broker": "broker.url", "listen": "listen", "access_key_file": "ingest.access_key_file", "format_": "format"}
@@ -99,9 +98,13 @@ def _load(config: Path | None, **flags: object) -> settings.Settings:
 @_settings_flags("broker", "listen", "keys", "format")
 @click.option("--replay", is_flag=True, help="Take the records of PATHS instead of the generator's.")
 @click.option("--no-generator", is_flag=True, help="Make no traffic: wait for posts.")
-@click.option("--rate", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Generated records a second.")
+@click.option(
+    "--rate", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Generated records a second."
+)
 @_PATHS
-def up(config: Path | None, *, replay: bool, no_generator: bool, rate: int, paths: Sequence[Path], **flags: str) -> None:
+def up(
+    config: Path | None, *, replay: bool, no_generator: bool, rate: int, paths: Sequence[Path], **flags: str
+) -> None:
     """Everything in one process: broker, ingest endpoint, worker, and traffic to look at."""
     if bool(paths) != replay:
         raise click.UsageError("--replay goes with one PATH or more: vpcflow up --replay PATH...")
@@ -138,14 +141,21 @@ def bridge(config: Path | None, topics: Sequence[str], **flags: str) -> None:
 
 @cli.command()
 @_settings_flags("broker", "format")
-@click.option("--pace", callback=_pace, metavar="60x", help="So many times as fast as it happened, such as 60x; else as fast as it can.")
+@click.option(
+    "--pace",
+    callback=_pace,
+    metavar="60x",
+    help="So many times as fast as it happened, such as 60x; else as fast as it can.",
+)
 @click.option("--live", is_flag=True, help="As live traffic: into the live counters too.")
 @click.option("--again", is_flag=True, help="Count files that were replayed before once more.")
 @_PATHS
-def replay(config: Path | None, *, pace: float | None, live: bool, again: bool, paths: Sequence[Path], **flags: str) -> None:
+def replay(
+    config: Path | None, *, pace: float | None, live: bool, again: bool, paths: Sequence[Path], **flags: str
+) -> None:
     """Put the records of files, folders or - (standard input) on the raw topic."""
     loaded = _with_broker(_load(config, **flags))
-    asyncio.run(app.replay(loaded, _some(paths), app.Replay(pace=pace, live=live, again=again), _tell))
+    asyncio.run(app.replay(loaded, _some(paths), Replay(pace=pace, live=live, again=again), _tell))
 
 
 @cli.command()
@@ -168,9 +178,9 @@ def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flag
     loaded = _load(config, **flags)
     found = brokerless.analyze_files(_some(paths), loaded.format or None, loaded.panes)
     if as_json:
-        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        click.echo(brokerless.write_json(found))
     else:
-        render(found, Console())
+        render(cast("Report", found), Console(), REASONS)
 
 
 @cli.command()
@@ -191,7 +201,7 @@ def _with_broker(loaded: settings.Settings) -> settings.Settings:
     """Parts of their own have a broker of their own: the embedded one dies with the process that holds it."""
     if loaded.broker.url == settings.EMBEDDED:
         raise settings.ConfigError(
-            ["broker.url: expected kafka://HOST:PORT, found embedded, which only `vpcflow up` can run; --broker sets it"]
+            ["broker.url: expected kafka://HOST:PORT (--broker sets it), found embedded, which only `vpcflow up` runs"]
         )
     return loaded
 

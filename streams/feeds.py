@@ -13,12 +13,12 @@ from pathlib import Path
 from streams.core.fields import parse_format
 from streams.core.parse import parse
 from streams.core.raw import Origin, RawMessage, digest
-from streams.generate import FORMATS, Network, slice_lines
+from streams.generate import FORMATS, Network, Version, slice_lines
 from streams.sources.files import read
 
 Send = Callable[[Sequence[RawMessage]], Awaitable[None]]
 
-_VERSION = 5
+_VERSION: Version = 5
 _BATCH = 16
 _BEHIND = 2
 """Seconds that generated records lie in the past: records of the running second are not written yet."""
@@ -56,7 +56,7 @@ class Replay:
 
 
 async def replay(send: Send, paths: Sequence[Path], how: Replay, sent: Callable[[int, int], None]) -> None:
-    """Send the records of files, folders or `-`. sent: called with the lines and bytes of each batch once it is stored."""
+    """Send the records of files, folders or `-`. sent: called with lines and bytes of each batch once it is stored."""
     run = secrets.token_hex(8) if how.again else None
     messages = read(paths, again=run, replay=not how.live, format=how.format)
     began: tuple[float, int] | None = None

@@ -205,7 +205,10 @@ class Exposition(Collector):
         yield from _shell_families(self._snapshot)
 
 
-def _family(name: str, samples: Mapping[tuple[str, ...], float]) -> Metric:
+Samples = Mapping[tuple[str, ...], float]
+
+
+def _family(name: str, samples: Samples) -> Metric:
     declared = METRICS[name]
     make = CounterMetricFamily if declared.kind == "counter" else GaugeMetricFamily
     family = make(name, declared.meaning, labels=declared.labels)
@@ -243,7 +246,7 @@ def _table_families(table: str, rows: pl.DataFrame) -> Iterator[Metric]:
 
 def _eni_families(rows: pl.DataFrame, info: pl.DataFrame) -> Iterator[Metric]:
     shown = rows.filter(pl.col("eni") != tables.OTHER).group_by("eni").agg(pl.col("last").max())
-    seen = {(eni,): last for eni, last in shown.iter_rows()}
+    seen: Samples = {(eni,): last for eni, last in shown.iter_rows()}
     yield _family("vpcflow_eni_last_seen_timestamp_seconds", seen)
     fields = [name for name in INFO_FIELDS if name in info.columns]
     described = info.filter(pl.col("eni").is_in(shown.get_column("eni").to_list())).select(
@@ -267,14 +270,14 @@ def _meta_families(metas: Mapping[int, Meta]) -> Iterator[Metric]:
     yield _family("vpcflow_late_records_total", total("late"))
     yield _family("vpcflow_future_records_total", total("future"))
     yield _family("vpcflow_folded_flows_total", total("flows"))
-    marks = {(str(p),): meta.watermark for p, meta in metas.items() if meta.watermark is not None}
+    marks: Samples = {(str(p),): meta.watermark for p, meta in metas.items() if meta.watermark is not None}
     yield _family("vpcflow_watermark_timestamp_seconds", marks)
 
 
 def _shell_families(snapshot: Snapshot) -> Iterator[Metric]:
-    lag = {(topic, str(partition)): count for (topic, partition), count in snapshot.lag.items()}
+    lag: Samples = {(topic, str(partition)): count for (topic, partition), count in snapshot.lag.items()}
     yield _family("vpcflow_consumer_lag_messages", lag)
-    closed = {(str(p),): at for p, at in snapshot.closed_before.items() if at is not None}
+    closed: Samples = {(str(p),): at for p, at in snapshot.closed_before.items() if at is not None}
     yield _family("vpcflow_closed_before_timestamp_seconds", closed)
     yield _family("vpcflow_retained_panes", {(str(p),): count for p, count in snapshot.panes.items()})
     yield _family("vpcflow_ready", {(): float(snapshot.ready)})
@@ -282,6 +285,9 @@ def _shell_families(snapshot: Snapshot) -> Iterator[Metric]:
 
 def metrics_markdown() -> str:
     """docs/METRICS.md."""
-    lines = ["# Metrics", "", "Made from `streams/metrics.py` by `make docs`.", "", "| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    rows = (f"| `{m.name}` | {m.kind} | {', '.join(f'`{one}`' for one in m.labels) or '-'} | {m.meaning} |" for m in METRICS.values())
-    return "\n".join([*lines, *rows, ""])
+    lines = ["# Metrics", "", "Made from `streams/metrics.py` by `make docs`.", ""]
+    lines += ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for one in METRICS.values():
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.kind} | {labels or '-'} | {one.meaning} |")
+    return "\n".join([*lines, ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -35,7 +36,7 @@ class Server:
         self,
         listen: str,
         routes: Iterable[web.AbstractRouteDef],
-        options: Mapping[str, bool | int],
+        options: Mapping[str, Any],
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """listen: HOST:PORT; port 0 takes a free one. options: of aiohttp's runner, which the routes ask for.

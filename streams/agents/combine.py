@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from faust.types import EventT
-
-from streams.agents.loop import Outgoing, Rows
+from streams.agents.loop import Event, Outgoing, Rows
 from streams.core.combine import Policy, RawPartition
 from streams.core.raw import RawMessage
 from streams.metrics import Instruments
@@ -35,7 +33,7 @@ class Combine:
         """State of a raw partition."""
         return RawPartition(partition, self.policy, rows)
 
-    def apply(self, state: RawPartition, events: Sequence[EventT]) -> list[Outgoing]:
+    def apply(self, state: RawPartition, events: Sequence[Event]) -> list[Outgoing]:
         """Fold raw messages; gives their dead letters."""
         self._busy[state.partition] = self.clock()
         folded = state.fold((event.message.offset, _raw(event)) for event in events)
@@ -57,7 +55,7 @@ class Combine:
         return state.meta.stamp
 
 
-def _raw(event: EventT) -> RawMessage:
+def _raw(event: Event) -> RawMessage:
     message = event.message
     arrival_ms = int((message.timestamp or time.time()) * 1000)
     return RawMessage.from_kafka(message.value, message.headers or (), arrival_ms)

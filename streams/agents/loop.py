@@ -1,7 +1,7 @@
-"""The Faust shell around a pure state: events in, state kept in a Faust table, offsets acknowledged in order.
+"""The Faust shell around a pure state: events in, state kept in a Faust table, acknowledged in order.
 
-Decision 6 of the design: every few seconds what changed is written to the table's changelog and *awaited*; only then are
-the events acknowledged. Faust owns partitions and the changelog; what a row means is the state's business. Work on the
+Decision 6 of the design: every few seconds what changed is written to the table's changelog and *awaited*; only then
+are the events acknowledged. Faust owns partitions and the changelog; what a row means is the state's business. Work on the
 state runs in one thread of its own, so nothing blocks the event loop.
 """
 
@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP, EventT
-from faust.types.tables import CollectionT
 
 from streams.metrics import Instruments
 
 S = TypeVar("S")
+Event = EventT[Any]
 Rows = Mapping[str, bytes | None]
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _REST = 4
 """After a flush or a checkpoint, so many times its length go to other work."""
 
 _TRIES = 3
-"""So often a message that is missing is asked for; an offset that holds none (a transaction's mark) is passed over then."""
+"""So often a missing message is asked for; an offset that holds none (a transaction's mark) is passed over then."""
 
 
 class State(Protocol[S]):
@@ -41,7 +41,7 @@ class State(Protocol[S]):
     def open(self, partition: int, rows: Mapping[str, bytes]) -> S:
         """The state of a partition from its rows."""
 
-    def apply(self, state: S, events: Sequence[EventT]) -> list[Outgoing]:
+    def apply(self, state: S, events: Sequence[Event]) -> list[Outgoing]:
         """Take events in order; what must be on the broker before they are acknowledged."""
 
     def flush(self, state: S) -> list[Outgoing]:
@@ -78,12 +78,12 @@ class Outgoing:
 class Loop(Generic[S]):
     """One for each agent. `take` is the agent's body, `run` the work beside it.
 
-    flush_seconds, checkpoint_seconds: how often. most_events: how many events are taken at once.
+    table: a faust.Table. flush_seconds, checkpoint_seconds: how often. most_events: how many events are taken at once.
     """
 
     name: str
     topic: str
-    table: CollectionT
+    table: Any
     source: Source
     state: State[S]
     thread: ThreadPoolExecutor
@@ -94,14 +94,14 @@ class Loop(Generic[S]):
     states: dict[int, S] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     progressed: float = field(default_factory=time.monotonic)
-    _queue: asyncio.Queue[tuple[int, EventT]] = field(default_factory=lambda: asyncio.Queue(maxsize=16))
+    _queue: asyncio.Queue[tuple[int, Event]] = field(default_factory=lambda: asyncio.Queue(maxsize=16))
     _assignment: int = 0
     _missing: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    _waiting: dict[int, list[EventT]] = field(default_factory=lambda: defaultdict(list))
+    _waiting: dict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
     _sent: list[Awaitable[Any]] = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def take(self, event: EventT) -> None:
+    async def take(self, event: Event) -> None:
         """Queue an event; waits while the core is behind, so that Kafka holds what memory should not.
 
         An event that waits while partitions move belongs to an assignment that is over: it is not applied.
@@ -152,14 +152,15 @@ class Loop(Generic[S]):
             for partition in partitions:
                 await self._state(partition)
 
-    async def _some_events(self) -> list[EventT]:
+    async def _some_events(self) -> list[Event]:
         try:
             first = await asyncio.wait_for(self._queue.get(), timeout=min(self.flush_seconds, 0.2))
         except TimeoutError:
             return []
-        return [event for assignment, event in [first] if assignment == self._assignment] + self._taken(self.most_events)
+        assignment, event = first
+        return ([event] if assignment == self._assignment else []) + self._taken(self.most_events)
 
-    def _taken(self, most: int) -> list[EventT]:
+    def _taken(self, most: int) -> list[Event]:
         """Up to `most` queued events of the present assignment."""
         queued = [self._queue.get_nowait() for _ in range(min(most, self._queue.qsize()))]
         return [event for assignment, event in queued if assignment == self._assignment]
@@ -172,8 +173,8 @@ class Loop(Generic[S]):
             self.states[partition] = await self.in_core(self.state.open, partition, rows)
         return self.states[partition]
 
-    async def _apply(self, events: list[EventT]) -> None:
-        by_partition: dict[int, list[EventT]] = defaultdict(list)
+    async def _apply(self, events: list[Event]) -> None:
+        by_partition: dict[int, list[Event]] = defaultdict(list)
         for event in events:
             by_partition[event.message.partition].append(event)
         for partition, some in by_partition.items():
@@ -189,7 +190,7 @@ class Loop(Generic[S]):
                 event.value = None
         self.progressed = time.monotonic()
 
-    async def _in_sequence(self, partition: int, state: S, events: list[EventT]) -> list[EventT]:
+    async def _in_sequence(self, partition: int, state: S, events: list[Event]) -> list[Event]:
         """The events that follow on what the state includes; from the first one missing on, all are asked for again.
 
         Faust can step over messages around a rebalance, and a worker that was thought dead can have left an older

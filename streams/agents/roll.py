@@ -7,9 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from faust.types import EventT
-
-from streams.agents.loop import Outgoing, Rows
+from streams.agents.loop import Event, Outgoing, Rows
 from streams.core.roll import SummaryPartition
 from streams.metrics import Instruments
 
@@ -28,7 +26,7 @@ class Roll:
         del partition
         return SummaryPartition(self.lateness, rows)
 
-    def apply(self, state: SummaryPartition, events: Sequence[EventT]) -> list[Outgoing]:
+    def apply(self, state: SummaryPartition, events: Sequence[Event]) -> list[Outgoing]:
         """Take summaries; one that is not ours is counted and passed over: it holds no records."""
         for event in events:
             self._take(state, event)
@@ -48,7 +46,7 @@ class Roll:
         """The last offset that the state includes."""
         return state.stamp
 
-    def _take(self, state: SummaryPartition, event: EventT) -> None:
+    def _take(self, state: SummaryPartition, event: Event) -> None:
         try:
             arrival = state.apply((event.message.key or b"").decode(), event.message.value or b"")
         except ValueError as problem:

@@ -67,9 +67,7 @@ class Worker:
         raw = topic(names.raw, value_serializer="raw", key_serializer="raw")
         summaries = topic(names.summaries, value_serializer="raw", key_serializer="raw")
         dead_letters = topic(names.dead_letters, value_serializer="raw", key_serializer="raw")
-        combine = Combine(
-            plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds
-        )
+        combine = Combine(plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds)
         self.combine: Loop[RawPartition] = Loop(
             "combine", names.raw, self._table("combine", names.combine_changelog, plan.raw_partitions), self, combine,
             self._thread, instruments, plan.flush_seconds, plan.checkpoint_seconds,
@@ -82,8 +80,8 @@ class Worker:
         self._loops: tuple[Loop[Any], ...] = (self.combine, self.roll)
         for loop, channel in ((self.combine, raw), (self.roll, summaries)):
             self._agent(loop, channel)
-        self.app.on_partitions_revoked.connect(self._revoked)
-        self.app.on_partitions_assigned.connect(self._assigned)
+        self.app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type]  # Faust types one argument
+        self.app.on_partitions_assigned.connect(self._assigned)  # type: ignore[arg-type]
 
     async def start(self) -> None:
         """Join the group and begin. The topics must exist."""
@@ -171,14 +169,14 @@ class Worker:
         else:
             self._recovered.add(name)
 
-    async def _revoked(self, _app: object, revoked: set[TP], **_: object) -> None:
+    async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:  # noqa: ANN401 - Faust's signal
         self._recovered.clear()
         for loop in self._loops:
             partitions = partitions_of(loop.topic, revoked)
             await loop.settle(partitions)
             await loop.drop(partitions)
 
-    async def _assigned(self, _app: object, assigned: set[TP], **_: object) -> None:
+    async def _assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:  # noqa: ANN401 - Faust's signal
         for loop in self._loops:
             loop.progressed = time.monotonic()
         log.info("partitions assigned: %s", ", ".join(sorted(f"{tp.topic}/{tp.partition}" for tp in assigned)))

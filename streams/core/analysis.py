@@ -47,7 +47,9 @@ class Analysis:
         if parsed.format is not None and parsed.records.height:
             self._formats[parsed.format, parsed.confidence] += parsed.records.height
         placed = assign(rows, *self._panes)
-        self._pending.append({name: _counted(placed if name == "panes" else rows, keys) for name, keys in _KEYS.items()})
+        self._pending.append(
+            {name: _counted(placed if name == "panes" else rows, keys) for name, keys in _KEYS.items()}
+        )
         if len(self._pending) >= _PATIENCE:
             self._merge()
 
@@ -57,7 +59,7 @@ class Analysis:
         self._rejects[reason] += 1
 
     def report(self) -> dict[str, object]:
-        """The object of `vpcflow analyze --json`. Times are epoch seconds; `protocol` is IANA's number; null: unknown."""
+        """The object of `vpcflow analyze --json`. Times in epoch seconds, `protocol` IANA's number, null: unknown."""
         self._merge()
         enis, services, panes = (self._tables[name] for name in _KEYS)
         end = pl.col("start") + self._panes[0]
@@ -66,8 +68,13 @@ class Analysis:
             "rejects": dict(self._rejects.most_common()),
             "totals": enis.select(pl.col(_COUNTS).sum()).row(0, named=True),
             "enis": _rows(enis.select("eni", *_COUNTS, "first", "last"), {"eni": tables.UNKNOWN_ENI}),
-            "ports": _rows(services.select("port", "protocol", *_COUNTS), dict.fromkeys(("port", "protocol"), ports.UNKNOWN)),
-            "panes": panes.rename({"pane": "start"}).sort("start").select("start", end.alias("end"), *_COUNTS).to_dicts(),
+            "ports": _rows(
+                services.select("port", "protocol", *_COUNTS), dict.fromkeys(("port", "protocol"), ports.UNKNOWN)
+            ),
+            "panes": panes.rename({"pane": "start"})
+            .sort("start")
+            .select("start", end.alias("end"), *_COUNTS)
+            .to_dicts(),
             "findings": [],
             "formats": [
                 {"fields": list(fields), "lines": lines, "confidence": confidence}
@@ -89,7 +96,9 @@ def _empty(keys: tuple[str, ...]) -> pl.DataFrame:
 
 def _counted(rows: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
     flows = pl.col("flows") if "flows" in rows.columns else pl.lit(1, dtype=pl.Int64)
-    decided = {name: flows * (pl.col("action") == code) for name, code in (("accepted", _ACCEPT), ("rejected", _REJECT))}
+    decided = {
+        name: flows * (pl.col("action") == code) for name, code in (("accepted", _ACCEPT), ("rejected", _REJECT))
+    }
     wide = rows.select(*keys, flows.alias("flows"), "packets", "bytes", "first", "last", **decided)
     return _summed(wide.select(*keys, *_COUNTS, "first", "last"), keys)
 

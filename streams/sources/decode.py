@@ -164,7 +164,7 @@ class Work:
             self._compressed(data, depth)
         elif _JSON.match(data):
             self._json(data, depth)
-        elif data.startswith(_BASE64) and b" " not in data:
+        elif data.startswith(records.BASE64) and b" " not in data:
             self._base64_lines(data, depth)
         else:
             self.text(data)
@@ -365,13 +365,10 @@ class Work:
         return True
 
 
-_JSON = re.compile(rb'\s*(?:\{|\[\s*[\[{"\]]|")')
+_JSON = re.compile(rb'[\s\x1e]*(?:\{|\[\s*[\[{"\]]|")')
 _BLANKS = re.compile(r"[\s,\x1e\ufeff]*")
 _DECODER = json.JSONDecoder(strict=False)
 _BOM = b"\xef\xbb\xbf"
-
-_BASE64 = (b"H4sI", b"eJ", b"eN", b"eyJ")
-"""First letters of gzip, zlib and `{"` in base64. No flow log line begins with them."""
 
 _BINARY = (b"PAR1", b"Obj\x01", b"ORC", b"BZh", b"\xf3\x89\x9a\xc2", b"\xfd7zXZ")
 """First bytes of Parquet, Avro, ORC, bzip2, Kinesis' aggregated records and xz: no lines, and not for us to open."""

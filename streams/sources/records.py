@@ -8,6 +8,7 @@ lines.
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,6 +29,11 @@ _MARK = b"AAAK"
 _OPEN = b'"records":['
 _FIRST_DATA = b'{"data":"'
 _LAST_DATA = b'"}]'
+
+BASE64 = (b"H4sI", b"eJ", b"eN", b"eyJ")
+"""First letters of gzip, zlib and `{"` in base64. No flow log line begins with them."""
+
+_BASE64_BELOW = re.compile(rb"\n(?:H4sI|eJ|eN|eyJ)")
 
 _CHUNK = 512 * 1024
 _SMALL = 32 * 1024
@@ -56,6 +62,8 @@ def plain_lines(values: Sequence[bytes]) -> bytes | None:
             return None
     if joined.startswith(_WRAPPED):
         return unwrapped(joined)
+    if joined.startswith(BASE64) or _BASE64_BELOW.search(joined):
+        return None
     return joined if _bare(joined) else None
 
 

@@ -6,13 +6,15 @@ Lines keep AWS's promises: an ENI has one address of its own per IP version, in 
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import polars as pl
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from streams.core import direction, tables
@@ -24,6 +26,16 @@ from streams.core.roll import SummaryPartition
 from streams.core.tables import Frames
 
 T = TypeVar("T")
+
+def examples(count: int) -> settings:
+    """So many examples, the same ones in every run; LAW_EXAMPLES=20 tries 20 times as many, new ones each time."""
+    more = int(os.environ.get("LAW_EXAMPLES", "0"))
+    health = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+    return settings(
+        max_examples=count * max(1, more), derandomize=not more, database=None, deadline=None,
+        suppress_health_check=health,
+    )  # fmt: skip
+
 
 T0 = 1_700_000_040
 """A multiple of 60: the first record's pane starts here or before."""
@@ -122,6 +134,24 @@ def any_lines(version: int, spread: int = 840) -> st.SearchStrategy[str]:
     )
     oddities = st.sampled_from((*JUNK, "", "  ", FORMATS[version]))
     return st.one_of(*[flow_lines(version, spread)] * 6, quiet, oddities)
+
+
+@st.composite
+def wild_lines(draw: st.DrawFn, version: int, spread: int = 3000) -> str:
+    """What the promises do not cover: more ENIs and ports, fields left out, broken clocks, contradicting addresses."""
+    flow = draw(flows(spread))
+    eni = draw(st.sampled_from((flow.eni, flow.eni, *(f"eni-{n:04x}" for n in range(6)), "other", "expired")))
+    ports = (draw(st.integers(0, 65535)), flow.ports[1])
+    flow = replace(flow, eni=eni, ports=ports, octets=draw(st.sampled_from((flow.octets, flow.octets, 2**62))))
+    words = flow.line(version).split()
+    at = dict(zip(FORMATS[version].split(), range(len(words)), strict=True))
+    changes = {
+        "srcaddr": ("-", "10.0.7.7", "192.0.2.1"), "dstaddr": ("-", "198.51.100.9"), "srcport": ("-",), "protocol": ("-",),
+        "start": ("-", str(flow.end + 500)), "end": ("-", str(T0 + 10**6)), "packets": ("-",), "action": ("-",),
+    }  # fmt: skip
+    for name in draw(st.lists(st.sampled_from(sorted(changes)), max_size=2)):
+        words[at[name]] = draw(st.sampled_from(changes[name]))
+    return " ".join(words)
 
 
 @st.composite
@@ -291,6 +321,10 @@ class Roll:
             state = self.states.setdefault(one.partition, SummaryPartition(self.lateness))
             state.apply(one.key.decode(), one.value)
 
+    def restart(self, rows: Mapping[int, Mapping[str, bytes]]) -> None:
+        """Start again from the rows of each."""
+        self.states = {at: SummaryPartition(self.lateness, dict(found)) for at, found in rows.items()}
+
     def totals(self) -> dict[str, Measured]:
         """enis and ports of all summary partitions, replayed history among them."""
         return self._sum(state.totals(replay=True) for state in self.states.values())
@@ -335,7 +369,7 @@ def run(
     batches: Callable[[int], Sequence[int]] | None = None,
     summaries_after: Callable[[int], bool] = lambda _: True,
 ) -> Run:
-    """Fold the messages of each raw partition in batches of `batches(count)`; summaries where wished, and at the end."""
+    """Fold the messages of each raw partition in `batches(count)`; summaries where wished, and at the end."""
     roll, step = Roll(policy.lateness), 0
     letters: list[DeadLetter] = []
     states: list[RawPartition] = []
@@ -350,6 +384,35 @@ def run(
         roll.take(state.summaries(SUMMARY_PARTITIONS))
         states.append(state)
     return Run(states, roll, letters)
+
+
+def contents(state: RawPartition) -> dict[str, object]:
+    """All that a raw partition says, in a form that compares: counters, rows of panes and history, what is known.
+
+    Left out: stamps (a batch has one), and when the information on an ENI was first seen.
+    """
+    seen = {name: frame.drop("seen") if name == "info" else frame for name, frame in state.known.frames().items()}
+    meta = {name: value for name, value in vars(state.meta).items() if name not in ("slots", "unsent")}
+    return {
+        "meta": {name: +value if isinstance(value, Counter) else value for name, value in meta.items()},
+        "panes": {start: _rows(pane.value()) for start, pane in state.panes.items()},
+        "history": _rows(state.history.value()),
+        "known": _rows(seen),
+        "origins": len(state.origins),
+    }
+
+
+def _rows(frames: Frames) -> dict[str, list[tuple[object, ...]]]:
+    return {name: sorted(frame.rows(), key=repr) for name, frame in frames.items()}
+
+
+def counted(state: RawPartition) -> dict[str, list[int]]:
+    """Table -> flows, packets and bytes of all its rows: panes and history."""
+    frames = [pane.value() for pane in (*state.panes.values(), state.history)]
+    return {
+        name: [sum(int(one[name].get_column(column).sum()) for one in frames) for column in tables.COUNTS]
+        for name in tables.TABLES
+    }
 
 
 def shown(panes: Mapping[int, Mapping[str, Measured]]) -> dict[int, dict[str, Measured]]:

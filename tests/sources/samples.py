@@ -34,8 +34,8 @@ def shared(path: str) -> Path:
 def many(count: int, first: int = 0) -> list[str]:
     """Lines that are all different."""
     return [
-        f"2 123456789010 eni-{n % 97:017x} 10.0.{n // 250 % 250}.{n % 250} 192.0.2.7 {1024 + n % 60000} 443 6 {n} {n * 40} "
-        f"1418530010 1418530070 ACCEPT OK"
+        f"2 123456789010 eni-{n % 97:017x} 10.0.{n // 250 % 250}.{n % 250} 192.0.2.7 {1024 + n % 60000} 443 6 "
+        f"{n} {n * 40} 1418530010 1418530070 ACCEPT OK"
         for n in range(first, first + count)
     ]
 
@@ -53,7 +53,8 @@ def body(records: Sequence[bytes], request_id: str = "r-1", timestamp: int = 157
 
 def lines(decoded: Decoded) -> list[str]:
     """All lines of all batches."""
-    return [line for batch in decoded.batches for line in batch.lines.decode("utf-8", "replace").split("\n")]
+    found = [line for batch in decoded.batches for line in batch.lines.decode("utf-8", "replace").split("\n")]
+    return [line.removesuffix("\r") for line in found]
 
 
 def reasons(decoded: Decoded) -> list[str]:

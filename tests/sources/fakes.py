@@ -1,0 +1,57 @@
+"""Small real things that stand where Kafka and Prometheus stand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from streams.core.raw import RawMessage
+from streams.sources.publish import BrokerUnavailable
+
+
+@dataclass
+class Broker:
+    """Keeps what it is given. down: it refuses; slow: it never confirms, but tells `asked` that it was asked."""
+
+    down: bool = False
+    slow: bool = False
+    stored: list[RawMessage] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def publish(self, messages: Sequence[RawMessage]) -> None:
+        self.asked.set()
+        if self.down:
+            raise BrokerUnavailable("Kafka at broker:9092 did not confirm")
+        if self.slow:
+            await self.go_on.wait()
+        self.stored += messages
+
+    @property
+    def lines(self) -> list[str]:
+        good = (message for message in self.stored if message.error is None)
+        return [line for message in good for line in message.value.decode().split("\n")]
+
+    @property
+    def errors(self) -> list[tuple[bytes, str]]:
+        return [(message.value, message.error) for message in self.stored if message.error]
+
+
+@dataclass
+class Counted:
+    """Counts."""
+
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+    passed_over: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def requests(self, source: str, outcome: str) -> None:
+        self.outcomes[source, outcome] += 1
+
+    def bytes(self, source: str, count: int) -> None:
+        self.sizes[source] += count
+
+    def skipped(self, source: str, reason: str, count: int) -> None:
+        self.passed_over[source, reason] += count
