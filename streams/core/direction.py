@@ -39,21 +39,28 @@ def follow(records: pl.DataFrame, owners: pl.DataFrame) -> tuple[pl.Series, pl.D
     Records with a missing address teach nothing. `owners` is the very frame it was when nothing was learnt.
     """
     joined = _with_owner(records, owners)
-    open_records = joined.filter(pl.col("own").is_null() & pl.all_horizontal(pl.col("srcaddr", "dstaddr").is_not_null()))
-    if open_records.height:
-        owners = _learnt(owners, open_records)
+    news = _news(joined)
+    if news.height:
+        owners = _learnt(owners, news)
         joined = _with_owner(records, owners)
     return _codes(joined), owners
 
 
-def _learnt(owners: pl.DataFrame, open_records: pl.DataFrame) -> pl.DataFrame:
+def _news(joined: pl.DataFrame) -> pl.DataFrame:
+    """Records of ENIs whose own address is open and that show another pair than is known: an ENI with one peer has none."""
+    both = pl.all_horizontal(pl.col("srcaddr", "dstaddr").is_not_null())
+    pairs = joined.filter(pl.col("own").is_null() & both).with_columns(
+        pl.min_horizontal("srcaddr", "dstaddr").alias("_low"), pl.max_horizontal("srcaddr", "dstaddr").alias("_high")
+    )
+    return pairs.filter(pl.col("_low").ne_missing(pl.col("low")) | pl.col("_high").ne_missing(pl.col("high")))
+
+
+def _learnt(owners: pl.DataFrame, news: pl.DataFrame) -> pl.DataFrame:
     """The first record with another pair than the first one decides; what comes later, in this batch or another, can't.
 
     So where the batches are cut does not show, even for records that contradict each other.
     """
-    pairs = open_records.with_columns(
-        pl.min_horizontal("srcaddr", "dstaddr").alias("_low"), pl.max_horizontal("srcaddr", "dstaddr").alias("_high")
-    ).with_columns(
+    pairs = news.with_columns(
         pl.coalesce("low", pl.col("_low").first().over(_KEYS)).alias("low"),
         pl.coalesce("high", pl.col("_high").first().over(_KEYS)).alias("high"),
     )

@@ -92,8 +92,8 @@ def parse(value: bytes, fmt: Format | None = None, *, default: Format | None = V
     """Read lines of flow log records. Never raises for what is in `value`.
 
     A header line decides the format of the lines after it. Before that: `fmt`; else `default`, if it reads the lines;
-    else what the types in the columns say. Lines of an unknown format are rejected, all of them: as `unknown_format`,
-    or with the reason of `default` where they have as many fields.
+    else what the types in the columns say. Where all of that fails, lines that `default` does not read are rejected: as
+    `unknown_format`, or with the reason of `default` where they have as many fields.
     """
     value = line_ends(value)
     top, body = _top_header(value)
@@ -235,6 +235,7 @@ _TELLING = NUMERIC | {"address"}
 """Kinds that no header's word fits. Formats without any are read the slow way: there a header would not show."""
 
 _NO_REASONS = pl.DataFrame(schema={"line": pl.UInt32, "reason": pl.String})
+_NO_HEADERS = pl.DataFrame(schema={"line": pl.UInt32, "format": pl.UInt32})
 _NO_REJECTS = pl.DataFrame(schema={"line": pl.UInt32, "reason": pl.String, "text": pl.Binary})
 
 _memo = lru_cache(maxsize=256)  # by format; bounded, for headers come from outside
@@ -260,6 +261,11 @@ def fast(value: bytes, fmt: Format) -> pl.DataFrame | None:
     """The records, a row per line and without `line`; None when any line is not a plain record of `fmt`."""
     if not value or not _is_telling(fmt) or not _is_plain(value):
         return None
+    return _table(value, fmt)
+
+
+def _table(value: bytes, fmt: Format) -> pl.DataFrame | None:
+    """`fast` for a value that `_is_plain`."""
     try:
         frame = pl.read_csv(
             value, has_header=False, separator=" ", quote_char=None, schema=_read_schema(fmt), null_values=_nulls(fmt)
@@ -358,13 +364,19 @@ _HEADER_SHAPE = rf"\A\x{{FEFF}}?[ \t]*{_WORD}(?:[ \t]+{_WORD})+[ \t]*\z"
 def slow(value: bytes, fmt: Format | None = None, *, default: Format | None = V2_DEFAULT) -> Parsed:
     """What `parse` gives for lines that `line_ends` has ended, found line by line."""
     lines, unread, raw = _split(value)
-    blank = lines.get_column("text").str.contains(_BLANK)
-    headers, named = _headers(lines)
-    rows = _with_format(lines.filter(~blank), headers)
+    first = fmt or default
+    lines = _marked(lines, first)
+    odd = lines.filter(~pl.col("plain"))  # a header or an empty line is never plain
+    blank = odd.filter(pl.col("text").str.contains(_BLANK))
+    headers, named = _headers(odd)
+    rows = _with_format(lines, headers, blank)
     initial, confidence = _decide(rows.filter(pl.col("format") == 0), fmt, default)
     formats = [initial, *named]
     groups = [(formats[n], rows.filter(pl.col("format") == n)) for n in rows.get_column("format").unique().sort()]
-    parts = [_by_line(part, one) if one else _by_no_format(part, default) for one, part in groups]
+    parts = [
+        _by_line(part if one == first else _marked(part, one), one) if one else _by_no_format(part, default)
+        for one, part in groups
+    ]
     last = formats[headers.item(-1, "format")] if headers.height else initial
     rejects = pl.concat([unread, *(rejected for _, rejected in parts)]).sort("line")
     return Parsed(
@@ -372,7 +384,7 @@ def slow(value: bytes, fmt: Format | None = None, *, default: Format | None = V2
         rejects=rejects.with_columns(raw.gather(rejects.get_column("line")).cast(pl.Binary).alias("text")),
         lines=raw.len(),
         headers=headers.height,
-        blank=int(blank.sum()),
+        blank=blank.height,
         format=last,
         confidence=confidence,
     )
@@ -405,6 +417,8 @@ def _normal(rows: pl.DataFrame) -> pl.DataFrame:
 def _headers(lines: pl.DataFrame) -> tuple[pl.DataFrame, list[Format]]:
     """The header lines among `lines`: line UInt32, format UInt32 (number, from 1, of the format in the list)."""
     shaped = _normal(lines.filter(lines.get_column("text").str.contains(_HEADER_SHAPE)))
+    if not shaped.height:
+        return _NO_HEADERS, []
     named = {text: one for text in _likely_headers(shaped) if (one := header_format(text))}
     formats = list(dict.fromkeys(named.values()))
     table = {"text": list(named), "format": [formats.index(one) + 1 for one in named.values()]}
@@ -415,21 +429,19 @@ def _headers(lines: pl.DataFrame) -> tuple[pl.DataFrame, list[Format]]:
 def _likely_headers(shaped: pl.DataFrame) -> pl.Series:
     """Distinct lines of which more than half of the words are fields (see `header_format`), MAX_HEADERS at most."""
     texts = shaped.get_column("text").unique(maintain_order=True)
-    if not texts.len():
-        return texts
     squashed = texts.str.to_lowercase().str.replace_all("[-_]", "").str.split(" ")
     known = squashed.list.eval(pl.element().is_in(list(SQUASHED))).list.sum()
     return texts.filter((known >= FEWEST) & (known * 2 > squashed.list.len())).head(MAX_HEADERS)
 
 
-def _with_format(lines: pl.DataFrame, headers: pl.DataFrame) -> pl.DataFrame:
-    """`lines` without the headers, with the number of the format in force as `format`; 0 before the first header."""
-    if not headers.height:
+def _with_format(lines: pl.DataFrame, headers: pl.DataFrame, blank: pl.DataFrame) -> pl.DataFrame:
+    """The lines that may be records, with the number of the format in force as `format`; 0 before the first header."""
+    if not headers.height and not blank.height:
         return lines.with_columns(pl.lit(0, dtype=pl.UInt32).alias("format"))
     numbers = pl.concat([pl.Series([0], dtype=pl.UInt32), headers.get_column("format")])
     before = headers.get_column("line").search_sorted(lines.get_column("line"), side="left")
-    numbered = lines.with_columns(numbers.gather(before).alias("format"))
-    return numbered.join(headers, on="line", how="anti", maintain_order="left")
+    others = pl.concat([headers.get_column("line"), blank.get_column("line")]).implode()
+    return lines.with_columns(numbers.gather(before).alias("format")).filter(~pl.col("line").is_in(others))
 
 
 def _decide(rows: pl.DataFrame, fmt: Format | None, default: Format | None) -> tuple[Format | None, float]:
@@ -444,7 +456,7 @@ def _decide(rows: pl.DataFrame, fmt: Format | None, default: Format | None) -> t
     if default and resembles(default, words):
         return default, 1.0
     guess, confidence = infer(words)
-    if guess and confidence >= CONFIDENT and _record_share(sample, guess) > share:
+    if guess and confidence >= CONFIDENT and _record_share(_marked(sample, guess), guess) > share:
         return guess, confidence
     return (default, 1.0) if share else (None, confidence)
 
@@ -454,7 +466,7 @@ def _record_share(rows: pl.DataFrame, fmt: Format | None) -> float:
 
 
 def _by_no_format(rows: pl.DataFrame, default: Format | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Nothing is a record. Lines with as many fields as `default` get the reason why they are not of that format."""
+    """What `default` reads. The others with as many fields as `default` get the reason why they are not of that format."""
     unknown = pl.lit("unknown_format").alias("reason")
     if default is None:
         return _empty(None), rows.select("line", unknown)
@@ -464,12 +476,19 @@ def _by_no_format(rows: pl.DataFrame, default: Format | None) -> tuple[pl.DataFr
     return records, rejects.with_columns(reason)
 
 
+def _marked(rows: pl.DataFrame, fmt: Format | None) -> pl.DataFrame:
+    """`rows` (line UInt32, text String) with `plain`: whether they are plain records of `fmt`."""
+    if fmt is None or not _is_telling(fmt):
+        return rows.with_columns(pl.lit(value=False).alias("plain"))
+    return rows.with_columns(pl.col("text").str.contains(_plain_line(fmt)).alias("plain"))
+
+
 def _by_line(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Records, and rejects as line UInt32, reason String, of `rows` (line UInt32, text String)."""
-    good, odd = _parted(rows, fmt)
-    spaced, odd = _parted(_normal(odd), fmt)
-    good = good.vstack(spaced) if spaced.height else good
-    table = fast(good.get_column("text").str.join("\n").item().encode(), fmt) if good.height else _empty(fmt)
+    """Records, and rejects as line UInt32, reason String, of `rows` as `_marked` gives them for `fmt`."""
+    good, odd = _parted(rows)
+    spaced, odd = _parted(_marked(_normal(odd), fmt)) if odd.height else (odd, odd)
+    good = good.vstack(spaced)
+    table = _table(good.get_column("text").str.join("\n").item().encode(), fmt) if good.height else _empty(fmt)
     if table is None:
         return _judged(_normal(rows), fmt)
     records, rejects = _judged(odd, fmt)
@@ -477,13 +496,11 @@ def _by_line(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFram
     return (found.vstack(records).sort("line") if spaced.height or records.height else found), rejects
 
 
-def _parted(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows that are plain records of `fmt`, and the others. Both with line and text only."""
+def _parted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The plain rows, and the others, as line and text."""
+    plain = rows.get_column("plain")
     rows = rows.select("line", "text")
-    if not rows.height or not _is_telling(fmt):
-        return rows.clear(), rows
-    plain = rows.get_column("text").str.contains(_plain_line(fmt))
-    return rows.filter(plain), rows.filter(~plain)
+    return (rows, rows.clear()) if plain.all() else (rows.filter(plain), rows.filter(~plain))
 
 
 @_memo
@@ -502,14 +519,26 @@ def _judged(rows: pl.DataFrame, fmt: Format) -> tuple[pl.DataFrame, pl.DataFrame
     counted = words.filter(count == len(fmt))
     if not counted.height:
         return _empty(fmt), pl.concat(miscounted)
-    columns = [(name, _RULES[kind(name)], pl.col("words").list.get(n)) for n, name in enumerate(fmt)]
-    faults = [_fault(rule, word) for _, rule, word in columns if rule.reason]
-    reasons = counted.select(pl.coalesce(pl.lit(None, dtype=pl.String), *faults).alias("reason")).to_series()
-    records = counted.filter(reasons.is_null()).select(
-        *(_value(name, word).alias(name) for name, _, word in columns), "line"
-    )
+    reasons = counted.select(_reason(fmt)).to_series()
     faulty = counted.select("line", reasons).filter(reasons.is_not_null())
-    return records, pl.concat([*miscounted, faulty])
+    found = [*miscounted, faulty]
+    if faulty.height == counted.height:
+        return _empty(fmt), pl.concat(found)
+    return counted.filter(reasons.is_null()).select(*_values(fmt), "line"), pl.concat(found)
+
+
+@_memo
+def _reason(fmt: Format) -> pl.Expr:
+    """Of `words`: the reason of the first one that is no value of its field."""
+    rules = [(_RULES[kind(name)], pl.col("words").list.get(n)) for n, name in enumerate(fmt)]
+    faults = [_fault(rule, word) for rule, word in rules if rule.reason]
+    return pl.coalesce(pl.lit(None, dtype=pl.String), *faults).alias("reason")
+
+
+@_memo
+def _values(fmt: Format) -> list[pl.Expr]:
+    """Of `words`: the columns of `fmt`."""
+    return [_value(name, pl.col("words").list.get(n)).alias(name) for n, name in enumerate(fmt)]
 
 
 def _reasoned(rows: pl.DataFrame, reason: str) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import orjson
 
 from streams.sources import parsed, records
 from streams.sources.headers import cut_at_headers
-from streams.sources.inflate import compression, inflate
+from streams.sources.inflate import Inflated, compression, inflate
 from streams.sources.shapes import SHAPES, S3Object
 
 Json = Mapping[str, object]
@@ -130,9 +130,8 @@ class Work:
         self._out = Decoded()
 
     def decoded(self) -> Decoded:
-        """All that was found. A batch of one empty line is none."""
-        joined = ((b"\n".join(lines), fmt) for fmt, lines in self._lines.items())
-        self._out.batches = [Batch(lines, fmt) for lines, fmt in joined if lines]
+        """All that was found."""
+        self._out.batches = [Batch(b"\n".join(lines), fmt) for fmt, lines in self._lines.items()]
         return self._out
 
     # -- what is found --------------------------------------------------------------------------------------------
@@ -194,8 +193,8 @@ class Work:
             self.base64(line.decode("latin-1"), depth)
 
     def _compressed(self, data: bytes, depth: int) -> None:
-        found = inflate(data, self._left)
         # A bomb uses up all that is left: ten thousand of them in one payload cost no more than one.
+        found = inflate(data, self._left) if self._left > 0 else Inflated(b"", "too_large")
         self._left = 0 if found.error == "too_large" else self._left - len(found.data)
         if found.error:
             self.error(data, found.error)
@@ -256,7 +255,7 @@ class Work:
             self.error(source or self._dump(value), "undecodable")
         elif isinstance(value, dict):
             self._object(value, depth, source)
-        elif isinstance(value, str):
+        elif isinstance(value, str) and has_text(value):
             self.message(value, depth)
         elif isinstance(value, list) and value and all(isinstance(one, dict | list | str) for one in value):
             for one in value:
@@ -266,7 +265,7 @@ class Work:
 
     def _object(self, value: Json, depth: int, source: bytes | None) -> None:
         message = value.get("message")
-        if isinstance(message, str):
+        if isinstance(message, str) and has_text(message):
             if not self._is_repeated(value.get("eventId"), message):
                 self.message(message, depth)
             return
@@ -280,11 +279,8 @@ class Work:
             self.error(source or self._dump(value), "no_lines")
 
     def message(self, message: str, depth: int) -> None:
-        """What a wrapping holds as text: a line, also an empty one, or the next wrapping."""
-        if message:
-            self.payload(_encode(message), depth + 1)
-        else:
-            self.lines(b"")
+        """What a wrapping holds as text: lines, or the next wrapping."""
+        self.payload(_encode(message), depth + 1)
 
     def _dump(self, value: object) -> bytes:
         """JSON of a part of the payload; all of the payload where the part can't be written again."""
@@ -305,7 +301,7 @@ class Work:
             return
         for event in events:
             message, name = (event.get("message"), event.get("id")) if isinstance(event, dict) else (None, None)
-            if not isinstance(message, str):
+            if not (isinstance(message, str) and has_text(message)):
                 self.error(self._dump(event), "no_lines")
             elif not self._is_repeated(name, message):
                 self.message(message, depth)
@@ -372,6 +368,11 @@ _BOM = b"\xef\xbb\xbf"
 
 _BINARY = (b"PAR1", b"Obj\x01", b"ORC", b"BZh", b"\xf3\x89\x9a\xc2", b"\xfd7zXZ")
 """First bytes of Parquet, Avro, ORC, bzip2, Kinesis' aggregated records and xz: no lines, and not for us to open."""
+
+
+def has_text(text: str) -> bool:
+    """Whether there is more in a message than line ends."""
+    return bool(text.strip("\r\n"))
 
 
 def looks_like_json(head: bytes) -> bool:

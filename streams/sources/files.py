@@ -19,7 +19,7 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from streams.core.raw import TARGET_BYTES, RawMessage
+from streams.core.raw import TARGET_BYTES, RawMessage, split_lines
 from streams.sources import parquet
 from streams.sources.decode import decode, looks_like_json
 from streams.sources.headers import cut_at_headers
@@ -216,7 +216,8 @@ def _json(chunks: Iterator[bytes]) -> Iterator[Piece]:
             yield Piece("", text, None, 0, "too_large")
             continue
         decoded = decode(text, LARGEST_DOCUMENT)
-        yield from (Piece("", batch.lines, batch.format, 0) for batch in decoded.batches)
+        for batch in decoded.batches:
+            yield from (Piece("", lines, batch.format, 0) for lines in split_lines(batch.lines))
         yield from (Piece("", payload, None, 0, reason) for payload, reason in unread(decoded))
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -35,7 +36,7 @@ MIB = 1024 * 1024
 FIREHOSE_WAITS = 180
 """Seconds that Firehose waits for an answer."""
 
-RUNNER_OPTIONS: Mapping[str, bool | int] = {"auto_decompress": False, "max_field_size": 128 * 1024}
+RUNNER_OPTIONS: Mapping[str, Any] = {"auto_decompress": False, "max_field_size": 128 * 1024}
 """For web.AppRunner. The body is to come as it was sent: it is bounded here, and a Content-Encoding that is not true is
 forgiven. 50 common attributes of 1,280 characters are one header of 64 KiB and more."""
 

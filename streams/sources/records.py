@@ -38,8 +38,8 @@ _BASE64_BELOW = re.compile(rb"\n(?:H4sI|eJ|eN|eyJ)")
 _CHUNK = 512 * 1024
 _SMALL = 32 * 1024
 
-_JSON = (b"{", b"[", b'"', b"\\")
-"""What JSON begins and escapes with. No flow log line has one of them; and compressed bytes are not ASCII."""
+_NOT_BARE = (b"{", b"[", b'"', b"\\", b"\x01")
+"""What JSON begins and escapes with, and zlib's header where it is ASCII. No flow log line has one of them."""
 
 
 class FirehoseBody(NamedTuple):
@@ -52,13 +52,15 @@ class FirehoseBody(NamedTuple):
 def plain_lines(values: Sequence[bytes]) -> bytes | None:
     r"""Lines of values that are each one line, bare or in `{"message": }`; `\n` between them.
 
-    An empty value is an empty line: value n is line n. None: some value is something else.
+    Value n is line n. None: some value is something else, or empty.
     """
+    if b"" in values:
+        return None
     joined = b"\n".join(values)
     if joined.count(b"\n") != len(values) - 1:
         values = [value.rstrip(b"\r\n") for value in values]
         joined = b"\n".join(values)
-        if joined.count(b"\n") != len(values) - 1:
+        if joined.count(b"\n") != len(values) - 1 or b"" in values:
             return None
     if joined.startswith(_WRAPPED):
         return unwrapped(joined)
@@ -126,13 +128,13 @@ def firehose_values(chunk: bytes) -> list[str] | None:
 
 
 def _lines(parts: list[bytes]) -> bytes | None:
-    """The insides of records as lines; None: one has more than a line, or JSON of its own."""
+    """The insides of records as lines; None: one has none or several lines, or JSON of its own."""
     lines = b"\n".join(parts)
-    return lines if lines.count(b"\n") == len(parts) - 1 and _bare(lines) else None
+    return lines if lines.count(b"\n") == len(parts) - 1 and b"" not in parts and _bare(lines) else None
 
 
 def _bare(lines: bytes) -> bool:
-    return lines.isascii() and not any(mark in lines for mark in _JSON)
+    return lines.isascii() and not any(mark in lines for mark in _NOT_BARE)
 
 
 def _unbase64(text: bytes) -> bytes:

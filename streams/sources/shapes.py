@@ -71,9 +71,10 @@ def _list_at(key: str) -> Shape:
 
 
 def _line(work: Work, line: object, depth: int) -> bool:
-    if isinstance(line, str):
-        work.message(line, depth)
-    return isinstance(line, str)
+    if not isinstance(line, str) or not line.strip("\r\n"):
+        return False
+    work.message(line, depth)
+    return True
 
 
 def _cloudwatch(work: Work, value: Json, depth: int) -> bool:

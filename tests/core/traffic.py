@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import polars as pl
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from streams.core import direction, tables
@@ -28,12 +28,16 @@ from streams.core.tables import Frames
 T = TypeVar("T")
 
 def examples(count: int) -> settings:
-    """So many examples, the same ones in every run; LAW_EXAMPLES=20 tries 20 times as many, new ones each time."""
+    """So many examples, the same ones in every run.
+
+    LAW_EXAMPLES=20 tries 20 times as many, new ones each time; LAW_SHRINK=1 looks for the smallest that fails (minutes).
+    """
     more = int(os.environ.get("LAW_EXAMPLES", "0"))
+    phases = set(Phase) - (set() if os.environ.get("LAW_SHRINK") else {Phase.shrink, Phase.explain})
     health = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
     return settings(
-        max_examples=count * max(1, more), derandomize=not more, database=None, deadline=None,
-        suppress_health_check=health,
+        max_examples=count * max(1, more), derandomize=not more, database=None, deadline=None, phases=tuple(phases),
+        suppress_health_check=health, print_blob=False,
     )  # fmt: skip
 
 
@@ -389,28 +393,40 @@ def run(
 def contents(state: RawPartition) -> dict[str, object]:
     """All that a raw partition says, in a form that compares: counters, rows of panes and history, what is known.
 
-    Left out: stamps (a batch has one), and when the information on an ENI was first seen.
+    Left out: stamps (a batch has one), and when the information on an ENI was first seen. Directions are told as roll
+    tells them.
     """
     seen = {name: frame.drop("seen") if name == "info" else frame for name, frame in state.known.frames().items()}
     meta = {name: value for name, value in vars(state.meta).items() if name not in ("slots", "unsent")}
     return {
         "meta": {name: +value if isinstance(value, Counter) else value for name, value in meta.items()},
-        "panes": {start: _rows(pane.value()) for start, pane in state.panes.items()},
-        "history": _rows(state.history.value()),
+        "panes": {start: _told(pane.value(), state) for start, pane in state.panes.items()},
+        "history": _told(state.history.value(), state),
         "known": _rows(seen),
         "origins": len(state.origins),
     }
+
+
+def _told(frames: Frames, state: RawPartition) -> dict[str, list[tuple[object, ...]]]:
+    (owners,) = direction.combined([state.known.owners])
+    enis = tables.merge(tables.ENI, [direction.resolved(frames["eni"], owners)])
+    return _rows({"eni": enis, "port": frames["port"]})
 
 
 def _rows(frames: Frames) -> dict[str, list[tuple[object, ...]]]:
     return {name: sorted(frame.rows(), key=repr) for name, frame in frames.items()}
 
 
+def wrapped(total: int) -> int:
+    """As a signed integer of 64 bits."""
+    return (total + 2**63) % 2**64 - 2**63
+
+
 def counted(state: RawPartition) -> dict[str, list[int]]:
-    """Table -> flows, packets and bytes of all its rows: panes and history."""
+    """Table -> flows, packets and bytes of all its rows, panes and history. Sums wrap as those of 64 bits do."""
     frames = [pane.value() for pane in (*state.panes.values(), state.history)]
     return {
-        name: [sum(int(one[name].get_column(column).sum()) for one in frames) for column in tables.COUNTS]
+        name: [wrapped(sum(int(one[name].get_column(column).sum()) for one in frames)) for column in tables.COUNTS]
         for name in tables.TABLES
     }
 

@@ -74,8 +74,8 @@ async def _real_sleep(seconds: float) -> None:
 class FirehoseSender:
     """A delivery stream with an HTTP endpoint as its destination.
 
-    attributes: the common attributes. compressed: Content-Encoding GZIP is chosen. retry_seconds: RetryOptions duration.
-    sleep, clock, jitter: time and chance, so that a test needs neither.
+    attributes: the common attributes. compressed: Content-Encoding GZIP is chosen. retry_seconds: RetryOptions'
+    duration. sleep, clock, jitter: time and chance, so that a test needs neither.
     """
 
     session: aiohttp.ClientSession
