@@ -62,6 +62,7 @@ METRICS = {
         Declared("vpcflow_over_budget_flows_total", "counter", ("table", "partition"), "Flow records counted as `other` because the table's key budget was used up."),
         Declared("vpcflow_expired_keys_total", "counter", ("table", "partition"), "Keys that left a table because they were silent for a day."),
         Declared("vpcflow_folded_flows_total", "counter", ("partition",), "Flow records that the raw partition counted: the same as the flows of its panes and history."),
+        Declared("vpcflow_tabled_flows_total", "counter", ("partition",), "Flow records in the tables of a summary partition, `other`, `expired` and replayed ones among them. Nothing is lost while sum(vpcflow_folded_flows_total) - sum(vpcflow_tabled_flows_total) returns to 0."),
         Declared("vpcflow_ingest_requests_total", "counter", ("source", "outcome"), "Requests to the ingest endpoint."),
         Declared("vpcflow_ingest_bytes_total", "counter", ("source",), "Bytes of their bodies, as they came."),
         Declared("vpcflow_ingest_skipped_total", "counter", ("source", "reason"), "What came and holds no lines (probes, notices), or lines that were there already."),
@@ -91,7 +92,7 @@ class Snapshot:
     """What a scrape reads, taken at one moment in the core's thread.
 
     metas: raw partition -> Meta. totals: a frame per table. info: see core.known. lag: (topic, partition) -> messages.
-    closed_before, panes: by summary partition.
+    closed_before, panes, tabled (flow records): by summary partition.
     """
 
     metas: Mapping[int, Meta] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class Snapshot:
     lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
     closed_before: Mapping[int, int | None] = field(default_factory=dict)
     panes: Mapping[int, int] = field(default_factory=dict)
+    tabled: Mapping[int, int] = field(default_factory=dict)
     ready: bool = False
 
 
@@ -279,6 +281,7 @@ def _shell_families(snapshot: Snapshot) -> Iterator[Metric]:
     yield _family("vpcflow_consumer_lag_messages", lag)
     closed: Samples = {(str(p),): at for p, at in snapshot.closed_before.items() if at is not None}
     yield _family("vpcflow_closed_before_timestamp_seconds", closed)
+    yield _family("vpcflow_tabled_flows_total", {(str(p),): count for p, count in snapshot.tabled.items()})
     yield _family("vpcflow_retained_panes", {(str(p),): count for p, count in snapshot.panes.items()})
     yield _family("vpcflow_ready", {(): float(snapshot.ready)})
 

@@ -204,13 +204,15 @@ async def _within(seconds: float, work: Any, what: str) -> None:  # noqa: ANN401
 
 def _read(raw: Mapping[int, RawPartition], rolled: Mapping[int, SummaryPartition]) -> dict[str, Any]:
     """In the core's thread: frames do not change once they are made, counters are copied."""
-    totals = [state.totals() for state in rolled.values()]
+    every = {partition: state.totals(replay=True) for partition, state in rolled.items()}
+    live = {name: [found[name].filter(~pl.col("replay")) for found in every.values()] for name in TABLES}
     info = [frame for state in rolled.values() if (frame := state.info()).height]
     return {
         "metas": {partition: Meta.decode(state.meta.encode()) for partition, state in raw.items()},
-        "totals": {name: tables.merge(table, [found[name] for found in totals]) for name, table in TABLES.items()},
+        "totals": {name: tables.merge(table, live[name]) for name, table in TABLES.items()},
         "info": pl.concat(info) if info else pl.DataFrame(schema=INFO_SCHEMA),
         "closed_before": {partition: state.clock.closed_before() for partition, state in rolled.items()},
+        "tabled": {partition: int(found["eni"].get_column("flows").sum()) for partition, found in every.items()},
         "panes": {partition: len(state.pane_starts()) for partition, state in rolled.items()},
     }
 
