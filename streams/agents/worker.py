@@ -179,7 +179,8 @@ class Worker:
     async def _assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:  # noqa: ANN401 - Faust's signal
         for loop in self._loops:
             loop.progressed = time.monotonic()
-        log.info("partitions assigned: %s", ", ".join(sorted(f"{tp.topic}/{tp.partition}" for tp in assigned)))
+        mine = {loop.topic: partitions_of(loop.topic, assigned) for loop in self._loops}
+        log.info("partitions assigned: %s", ", ".join(f"{topic} {mine[topic]}" for topic in mine))
 
     async def _watch_faust(self) -> None:
         await self.app.wait_until_stopped()

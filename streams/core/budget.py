@@ -58,6 +58,8 @@ class SeriesBudget:
         hidden = real.join(shown, on=entity, how="anti")
         self._own = tables.merge(table, [one.join(hidden, on=entity, how="semi") for one in own])
         rows = self._grown(real, shown)
+        left = self._shares.join(real, on=entity, how="anti")
+        self._lost = tables.merge(table, [self._lost, tables.relabel(left, table.other)])
         shares = self._shares.join(shown, on=entity, how="semi").join(rows, on=list(table.keys), how="semi")
         self._shares = pl.concat([shares, tables.merge(table, [hidden, tables.negated(self._own)])])
         self._shown = shown

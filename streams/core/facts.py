@@ -67,7 +67,12 @@ def _count(records: pl.DataFrame, where: pl.Expr) -> int:
 
 
 def _sides(flows: pl.DataFrame) -> pl.DataFrame:
-    return flows.select("eni", _text(flows, "srcaddr").alias("srcaddr"), _text(flows, "dstaddr").alias("dstaddr"))
+    """The addresses that direction is learnt from: none where flow-direction tells, whatever else is in the batch."""
+    sides = flows.select("eni", *(_text(flows, name).alias(name) for name in ("srcaddr", "dstaddr")))
+    if "flow-direction" not in flows.columns:
+        return sides
+    blind = flows.get_column("flow-direction").is_null()
+    return sides.with_columns(pl.when(blind).then(pl.col("srcaddr", "dstaddr")))
 
 
 def _text(flows: pl.DataFrame, name: str) -> pl.Expr:

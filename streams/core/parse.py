@@ -466,7 +466,7 @@ def _record_share(rows: pl.DataFrame, fmt: Format | None) -> float:
 
 
 def _by_no_format(rows: pl.DataFrame, default: Format | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What `default` reads. The others with as many fields as `default` get the reason why they are not of that format."""
+    """What `default` reads. Others with as many fields as `default` get the reason why they are not of that format."""
     unknown = pl.lit("unknown_format").alias("reason")
     if default is None:
         return _empty(None), rows.select("line", unknown)

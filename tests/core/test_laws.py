@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -39,6 +39,15 @@ ASSIGNS: st.SearchStrategy[Assign] = st.sampled_from(("start", "end", "spread"))
 SMALL = Policy(lateness=240, retained=3, eni_keys=5, port_keys=6, key_ttl=600, origins=1)
 """Limits that a dozen messages reach: panes expire, records are late, keys go over budget and out of date."""
 
+CHANGES: tuple[Callable[[RawMessage], RawMessage], ...] = (
+    lambda one: replace(one, error="bad_gzip"),
+    lambda one: replace(one, format="a a"),
+    lambda one: replace(one, format=None),
+    lambda one: replace(one, arrival_ms=T0 * 1000),
+    lambda one: replace(one, replay=True),
+)
+"""What makes a message another than its neighbours."""
+
 Offsets = list[tuple[int, RawMessage]]
 
 
@@ -53,25 +62,24 @@ def _lines(messages: Iterable[RawMessage]) -> int:
     return sum(1 if one.format == "a a" else one.lines for one in messages)
 
 
-def _messages(draw: st.DrawFn, version: int, line: st.SearchStrategy[str], most: int = 14) -> list[RawMessage]:
+def _messages(draw: st.DrawFn, version: int, line: st.SearchStrategy[str], most: int = 9) -> list[RawMessage]:
     """Small messages: some alike, so that they are folded together, some undecodable or of unreadable format."""
     bundles = draw(st.lists(st.lists(line, min_size=1, max_size=3), min_size=1, max_size=most))
     found = [message(lines, version, "file", n) for n, lines in enumerate(bundles)]
     for n in draw(st.lists(st.integers(0, len(found) - 1), max_size=2)):
-        changes = ({"error": "bad_gzip"}, {"format": "a a"}, {"format": None}, {"arrival_ms": T0 * 1000}, {"replay": True})
-        found[n] = replace(found[n], **draw(st.sampled_from(changes)))
+        found[n] = draw(st.sampled_from(CHANGES))(found[n])
     return found
 
 
-# -- 1: conservation ----------------------------------------------------------------------------------------------------
+# -- 1: conservation ---------------------------------------------------------------------------------------------------
 
 
-@examples(30)
+@examples(15)
 @given(st.data(), VERSIONS, ASSIGNS)
 def test_lines_in_are_flows_and_all_the_other_outcomes_and_nothing_else(
     data: st.DataObject, version: int, assign: Assign
 ) -> None:
-    """Law 1: every line has one outcome; flows, packets and bytes are the sums over panes and history, and those of roll."""
+    """Law 1: every line has one outcome; flows, packets and bytes are the sums over panes and history, and roll's."""
     lines = data.draw(st.lists(any_lines(version, 3000), min_size=1, max_size=40))
     messages = cut(lines, data.draw(cuts(len(lines))), version)
     repeated = data.draw(st.lists(st.sampled_from(messages), max_size=3))
@@ -88,7 +96,7 @@ def test_lines_in_are_flows_and_all_the_other_outcomes_and_nothing_else(
         assert [sum(counts[n] for counts in rows.values()) for n in range(3)] == totals
 
 
-@examples(30)
+@examples(20)
 @given(st.data(), VERSIONS, ASSIGNS)
 def test_every_key_counts_what_a_count_with_dicts_gives_it(data: st.DataObject, version: int, assign: Assign) -> None:
     """Law 1, key by key and pane by pane."""
@@ -101,7 +109,7 @@ def test_every_key_counts_what_a_count_with_dicts_gives_it(data: st.DataObject, 
     assert shown(found.roll.panes()) == shown({at: {"eni": a, "port": b} for at, (a, b) in oracle.panes.items()})
 
 
-# -- 2: splitting, ordering, batching change nothing ----------------------------------------------------------------------
+# -- 2: splitting, ordering, batching change nothing -------------------------------------------------------------------
 
 
 @st.composite
@@ -111,14 +119,14 @@ def _small_messages(draw: st.DrawFn) -> list[RawMessage]:
     return _messages(draw, version, line)
 
 
-@examples(60)
+@examples(35)
 @given(st.data(), _small_messages(), ASSIGNS, st.integers(0, 2))
 def test_batches_and_the_moments_of_summaries_do_not_show(
     data: st.DataObject, messages: list[RawMessage], assign: Assign, small: int
 ) -> None:
-    """Law 2: any grouping of the messages into batches, any moments of summaries: the same state to the last counter."""
+    """Law 2: any grouping of messages into batches, any moments of summaries: the same state to the last counter."""
     policy = replace(SMALL if small else Policy(), assign=assign)
-    alone = run([messages], policy, batches=lambda n: [1] * n)
+    alone = run([messages], policy, batches=lambda n: [1] * n, summaries_after=lambda _: False)
     moments = data.draw(st.sets(st.integers(1, 6)))
     sizes = data.draw(cuts(len(messages)))
 
@@ -132,10 +140,10 @@ def test_batches_and_the_moments_of_summaries_do_not_show(
     ]
 
 
-@examples(40)
+@examples(25)
 @given(st.data(), VERSIONS, ASSIGNS)
 def test_cuts_order_and_raw_partitions_do_not_show(data: st.DataObject, version: int, assign: Assign) -> None:
-    """Law 2: lines in any order within the lateness, cut anywhere, spread over 1 to 3 raw partitions: the same tables."""
+    """Law 2: lines in any order within the lateness, cut anywhere, over 1 to 3 raw partitions: the same tables."""
     lines = data.draw(st.lists(any_lines(version), min_size=1, max_size=30))
     mixed = data.draw(st.permutations(lines))
     messages = cut(mixed, data.draw(cuts(len(lines), most=8)), version)
@@ -151,15 +159,15 @@ def test_cuts_order_and_raw_partitions_do_not_show(data: st.DataObject, version:
     assert shown(found.roll.panes()) == shown({at: {"eni": a, "port": b} for at, (a, b) in oracle.panes.items()})
 
 
-# -- 3: redelivery changes nothing ----------------------------------------------------------------------------------------
+# -- 3: redelivery changes nothing -------------------------------------------------------------------------------------
 
 
-@examples(40)
+@examples(20)
 @given(st.data(), _small_messages(), ASSIGNS)
 def test_raw_messages_delivered_again_change_nothing(
     data: st.DataObject, messages: list[RawMessage], assign: Assign
 ) -> None:
-    """Law 3: at the same offset (Kafka's doing) or at a later one (the source's): only the duplicates' counter moves."""
+    """Law 3: at the same offset (Kafka's doing) or at a later one (the source's): only the duplicates are counted."""
     policy = replace(SMALL, assign=assign)
     once = run([messages], policy).states[0]
     log: Offsets = list(enumerate(messages))
@@ -179,7 +187,7 @@ def test_raw_messages_delivered_again_change_nothing(
     assert contents(state) == contents(once)
 
 
-@examples(30)
+@examples(15)
 @given(st.data(), VERSIONS)
 def test_a_bridge_that_reads_again_from_anywhere_changes_nothing(data: st.DataObject, version: int) -> None:
     """Law 3: ranges of source offsets that overlap in part, cut elsewhere: each offset counts once."""
@@ -209,7 +217,7 @@ def _emitted(messages: Sequence[RawMessage], policy: Policy, sizes: Iterable[int
     return found + state.summaries(SUMMARY_PARTITIONS)
 
 
-@examples(30)
+@examples(15)
 @given(st.data(), _small_messages())
 def test_summaries_repeated_reordered_and_stale_change_nothing(data: st.DataObject, messages: list[RawMessage]) -> None:
     """Law 3: the newest stamp wins, in whatever order and how often summaries come; also across a restart of roll."""
@@ -219,7 +227,8 @@ def test_summaries_repeated_reordered_and_stale_change_nothing(data: st.DataObje
     again = data.draw(st.lists(st.sampled_from(emitted), max_size=6)) if emitted else []
 
     mixed.take(data.draw(st.permutations([*emitted, *again])))
-    mixed.restart({at: one.checkpoint()[0] for at, one in mixed.states.items()})
+    rows = {at: one.checkpoint()[0].items() for at, one in mixed.states.items()}
+    mixed.restart({at: {name: value for name, value in some if value} for at, some in rows.items()})
     mixed.take(again)
 
     assert mixed.totals() == in_order.totals()
@@ -229,12 +238,12 @@ def test_summaries_repeated_reordered_and_stale_change_nothing(data: st.DataObje
         assert state.info().sort("eni").equals(in_order.states[at].info().sort("eni"))
 
 
-# -- 4: a crash at any moment changes nothing -----------------------------------------------------------------------------
+# -- 4: a crash at any moment changes nothing --------------------------------------------------------------------------
 
 
 @dataclass
 class Worker:
-    """A raw partition, its topic, and the store behind it. What was sent since the checkpoint may be lost in a crash."""
+    """A raw partition, its topic, and the store behind it. What was sent since a checkpoint may be lost in a crash."""
 
     log: Offsets
     policy: Policy
@@ -285,8 +294,8 @@ class Worker:
 
 def _live(worker: Worker, data: st.DataObject) -> None:
     """Fold, summarise, checkpoint and crash as Hypothesis likes; then to the end of the log."""
-    steps = data.draw(st.lists(st.sampled_from(("fold", "fold", "summarise", "checkpoint", "crash", "break")), max_size=14))
-    for step in steps:
+    kinds = st.sampled_from(("fold", "fold", "summarise", "checkpoint", "crash", "break"))
+    for step in data.draw(st.lists(kinds, max_size=14)):
         if step == "fold":
             worker.fold(data.draw(st.integers(1, 5)))
         elif step == "summarise":
@@ -306,7 +315,7 @@ def _sparse(messages: Sequence[RawMessage], step: int) -> Offsets:
     return [(n * step, one) for n, one in enumerate(messages)]
 
 
-@examples(60)
+@examples(35)
 @given(st.data(), _small_messages(), ASSIGNS, st.sampled_from((1, 700)))
 def test_a_crash_between_any_two_writes_changes_nothing(
     data: st.DataObject, messages: list[RawMessage], assign: Assign, step: int
@@ -331,7 +340,7 @@ def test_a_crash_between_any_two_writes_changes_nothing(
     assert one.panes() == other.panes()
 
 
-@examples(25)
+@examples(15)
 @given(st.data(), VERSIONS)
 def test_after_crashes_the_tables_are_those_of_the_lines(data: st.DataObject, version: int) -> None:
     """Law 4, against the count with dicts."""
@@ -348,14 +357,17 @@ def test_after_crashes_the_tables_are_those_of_the_lines(data: st.DataObject, ve
     assert roll.totals() == {"eni": oracle.enis, "port": oracle.ports}
 
 
-@examples(25)
+@examples(12)
 @given(st.data(), _small_messages())
 def test_what_a_crash_leaves_behind_is_cleared(data: st.DataObject, messages: list[RawMessage]) -> None:
     """Laws 4 and 6: two checkpoints later the store holds the rows of the state and no others."""
-    worker = Worker(_sparse(messages, 700), SMALL)
+    worker = Worker(_sparse(messages[:-1], 700), SMALL)
     _live(worker, data)
+    worker.log.append((len(messages) * 700, messages[-1]))
 
-    worker.checkpoint()
+    worker.fold(1)
+    for _ in range(2):
+        worker.checkpoint()
 
     names = {name for name in worker.store if name.startswith("pane/")}
     assert names == {f"pane/{start}" for start in worker.state.panes}
@@ -363,7 +375,7 @@ def test_what_a_crash_leaves_behind_is_cleared(data: st.DataObject, messages: li
     assert len([name for name in worker.store if name.startswith("origins/")]) <= 2
 
 
-@examples(25)
+@examples(12)
 @given(st.data(), _small_messages())
 def test_a_crash_of_roll_changes_nothing(data: st.DataObject, messages: list[RawMessage]) -> None:
     """Law 4, the second half: any rows of a checkpoint survive, summaries are read again from the acknowledged one."""
@@ -378,10 +390,10 @@ def test_a_crash_of_roll_changes_nothing(data: st.DataObject, messages: list[Raw
         whole = data.draw(st.booleans())
         for at, state in mortal.states.items():
             rows, then = state.checkpoint()
-            kept = [name for name in rows if whole or data.draw(st.booleans())]
-            gone = [name for name in then if len(kept) == len(rows) and (whole or data.draw(st.booleans()))]
-            held = store.get(at, {}) | {name: rows[name] for name in kept}
-            store[at] = {name: value for name, value in held.items() if name not in gone}
+            kept = {name: value for name, value in rows.items() if whole or data.draw(st.booleans())}
+            kept |= then if len(kept) == len(rows) else {}
+            held = {**store.get(at, {}), **kept}
+            store[at] = {name: value for name, value in held.items() if value is not None}
         acknowledged = position if whole else acknowledged
         if not whole:
             position = acknowledged
@@ -392,10 +404,10 @@ def test_a_crash_of_roll_changes_nothing(data: st.DataObject, messages: list[Raw
     assert mortal.panes() == steady.panes()
 
 
-# -- 5: live equals replay ------------------------------------------------------------------------------------------------
+# -- 5: live equals replay ---------------------------------------------------------------------------------------------
 
 
-@examples(25)
+@examples(12)
 @given(st.data(), VERSIONS, ASSIGNS)
 def test_a_replay_gives_the_same_closed_panes_as_live(data: st.DataObject, version: int, assign: Assign) -> None:
     """Law 5: neither the mark nor the clock on the wall shows in a pane."""
@@ -416,18 +428,19 @@ def test_a_replay_gives_the_same_closed_panes_as_live(data: st.DataObject, versi
     ]
 
 
-# -- 6: bounded, and 7: nothing uncounted ---------------------------------------------------------------------------------
+# -- 6: bounded, and 7: nothing uncounted ------------------------------------------------------------------------------
 
 
 def _hostile(n: int, version: int) -> str:
     """Every line another ENI, port, protocol, address and time."""
-    words = f"{version} 123456789012 eni-{n:08x} 10.{n % 256}.0.1 192.0.2.{n % 250} {n % 65536} {(n * 7) % 65536} {n % 256}"
-    line = f"{words} 1 40 {T0 + n * 37 % 90_000} {T0 + n * 37 % 90_000 + n % 50} ACCEPT OK"
+    at = T0 + n * 37 % 90_000
+    words = f"{version} 123456789012 eni-{n:08x} 10.{n % 256}.0.1 192.0.2.{n % 250} {n} {n * 7 % 65536} {n % 256}"
+    line = f"{words} 1 40 {at} {at + n % 50} ACCEPT OK"
     return line if version == 2 else f"{line} - vpc-{n:x} i-{n:x} -"
 
 
 def test_hostile_input_stays_inside_the_limits_and_is_counted() -> None:
-    """Laws 6 and 7: every line another key, time, origin and bridge; limits hold, `other` has the rest, sums are exact."""
+    """Laws 6 and 7: every line another key and time, every message another origin; limits hold, sums are exact."""
     policy = Policy(retained=5, lateness=120, eni_keys=50, port_keys=40, key_ttl=3600, origins=1, assign="spread")
     state, roll, log = RawPartition(0, policy), Roll(), []
     for n in range(40):
@@ -441,9 +454,9 @@ def test_hostile_input_stays_inside_the_limits_and_is_counted() -> None:
     assert state.known.admitted["eni"].height <= 50
     assert state.known.admitted["port"].height <= 40
     assert {frame.height <= 2 * 50 for frame in (state.known.owners, state.known.info)} == {True}
-    rows = [sum(pane.value()[name].height for pane in (*state.panes.values(), state.history)) for name in ("eni", "port")]
-    assert rows[0] <= 6 * (50 + 2) * 3
-    assert rows[1] <= 6 * (40 + 2)
+    frames = [pane.value() for pane in (*state.panes.values(), state.history)]
+    assert max(frame["eni"].height for frame in frames) <= 50 * 3 + 2
+    assert max(frame["port"].height for frame in frames) <= 40 + 2
     totals = state.meta.totals
     assert counted(state) == {name: [1000, 1000, 40_000] for name in ("eni", "port")}
     assert totals["flows"] == sum(state.meta.lines.values()) == 1000
@@ -454,12 +467,13 @@ def test_hostile_input_stays_inside_the_limits_and_is_counted() -> None:
     assert not _letters(letters)
 
 
-@examples(25)
+@examples(20)
 @given(st.data(), VERSIONS)
 def test_whatever_is_dropped_some_counter_moved_and_it_has_a_reason(data: st.DataObject, version: int) -> None:
     """Law 7: each reject is counted under a reason and is one dead letter; late and early records are in the totals."""
-    line = st.one_of(any_lines(version, 3000), wild_lines(version), st.text(max_size=40).filter(lambda t: "\n" not in t))
-    messages = _messages(data.draw, version, line)
+    junk = st.text(st.characters(exclude_characters="\n"), max_size=40)
+    line = st.one_of(any_lines(version, 3000), wild_lines(version), junk)
+    messages = data.draw(st.composite(_messages)(version, line))
 
     state = RawPartition(0, SMALL)
     folded = [state.fold(batch) for batch in parts(list(enumerate(messages)), data.draw(cuts(len(messages))))]

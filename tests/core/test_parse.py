@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from streams.core.fields import FIELDS, TGW_DEFAULT, V2_DEFAULT, Format, cumulative, dtype, header_format, kind
 from streams.core.parse import (
+    CONFIDENT,
     MAX_LINE,
     REASONS,
     Parsed,
@@ -38,9 +39,11 @@ OWN_CASES = Path(__file__).with_name("cases.jsonl")
 V5 = cumulative(5)
 NO_NUMBERS: Format = ("interface-id", "action", "note")
 ONE_FIELD: Format = ("srcaddr",)
+ALL_TEXT: Format = ("interface-id", "vpc-id")
 
 GOOD = b"2 123456789010 eni-1235b8ca 172.31.16.139 172.31.16.21 20641 22 6 20 4249 1418530010 1418530070 ACCEPT OK"
 NODATA = b"2 123456789010 eni-1235b8ca - - - - - - - 1431280876 1431280934 - NODATA"
+V5_LINE = GOOD + b" vpc-1 subnet-1 i-1 19 IPv4 10.0.0.1 10.0.0.2 us-east-1 use1-az4 - - S3 - egress 8"
 HEADER = " ".join(V2_DEFAULT).encode()
 
 Row = dict[str, Any]
@@ -342,6 +345,21 @@ def test_a_header_is_seen_where_any_word_would_be_a_value() -> None:
     assert (parsed.headers, parsed.records.get_column("note").to_list()) == (1, ["x", "y"])
 
 
+def test_a_header_is_seen_where_all_is_text() -> None:
+    parsed = parse(b"eni-1 vpc-1\ninterface-id vpc-id\neni-2 vpc-2", ALL_TEXT)
+
+    assert (parsed.headers, parsed.records.get_column("vpc-id").to_list()) == (1, ["vpc-1", "vpc-2"])
+
+
+def test_records_stay_in_the_order_of_their_lines_when_formats_alternate() -> None:
+    other = b"srcaddr dstaddr bytes"
+    parsed = parse(b"\n".join([HEADER, GOOD, other, b"10.0.0.1 10.0.0.2 7", HEADER, NODATA, other, b"10.0.0.1 - 8"]))
+
+    assert parsed.records.get_column("line").to_list() == [1, 3, 5, 7]
+    assert parsed.records.get_column("bytes").to_list() == [4249, 7, None, 8]
+    assert parsed.format == ("srcaddr", "dstaddr", "bytes")
+
+
 def test_a_given_format_is_not_overridden_by_lines_that_fit_another() -> None:
     assert reasons(b"\n".join([GOOD] * 50), V5) == ["too_few_fields"] * 50
 
@@ -359,12 +377,33 @@ def test_a_bad_v2_line_alone_is_a_bad_v2_line() -> None:
     assert parsed.rejects.get_column("reason").to_list() == ["not_a_number"]
 
 
+def test_many_v2_lines_with_the_same_fault_are_bad_v2_lines() -> None:
+    parsed = parse(b"\n".join([row("srcport", "http")] * 40))
+
+    assert parsed.rejects.get_column("reason").to_list() == ["not_a_number"] * 40
+    assert (parsed.format, parsed.confidence) == (V2_DEFAULT, 1.0)
+
+
+def test_a_guess_that_is_not_sure_is_not_used() -> None:
+    parsed = parse(b"10.0.0.1 10.0.0.2\n" * 40)
+
+    assert parsed.rejects.get_column("reason").to_list() == ["unknown_format"] * 40
+    assert parsed.format is None
+    assert 0 < parsed.confidence < CONFIDENT
+
+
+def test_v2_lines_stay_v2_lines_among_fewer_of_another_format() -> None:
+    parsed = parse(b"\n".join([GOOD, GOOD, V5_LINE] * 10))
+
+    assert (parsed.records.height, parsed.format, parsed.confidence) == (20, V2_DEFAULT, 1.0)
+
+
 def test_lines_of_no_known_format_are_all_rejected_as_such() -> None:
     for default in (V2_DEFAULT, None):
         parsed = parse(b"the quick brown fox\n" * 30 + b"\n", default=default)
         assert parsed.rejects.get_column("reason").to_list() == ["unknown_format"] * 30
         assert parsed.format is None
-        assert parsed.confidence < 0.6
+        assert parsed.confidence < CONFIDENT
         assert accounted(parsed)
 
 
@@ -374,7 +413,7 @@ def test_a_format_that_is_neither_given_nor_default_is_inferred() -> None:
 
     assert parsed.records.height == 40
     assert parsed.records.get_column("interface-id").unique().to_list() == ["eni-1235b8ca"]
-    assert 0.6 <= parsed.confidence < 1.0
+    assert CONFIDENT <= parsed.confidence < 1.0
 
 
 def test_a_flood_of_different_headers_is_accounted_for() -> None:
@@ -434,8 +473,7 @@ OTHERS = """- + ACCEPT REJECT accept OK NODATA SKIPDATA ok ingress egress 10.0.0
     host.example eni-1 version srcaddr \" ' # a,b"""
 ODD = ["", "\u0665", "\uff15", "\u00e9", "\x00", "\ufeff", "\x0b", "\x1c", "\u00a0", "\u2028", "\r", "5\x0b", "\x1c5"]
 WORDS = st.sampled_from([*NUMBERS.split(), *OTHERS.split(), *ODD])
-FORMATS = (V2_DEFAULT, V5, NO_NUMBERS, ONE_FIELD, ("srcport", "note", "end"), ("note", "bytes"))
-V5_LINE = GOOD + b" vpc-1 subnet-1 i-1 19 IPv4 10.0.0.1 10.0.0.2 us-east-1 use1-az4 - - S3 - egress 8"
+FORMATS = (V2_DEFAULT, V5, NO_NUMBERS, ONE_FIELD, ALL_TEXT, ("srcport", "note", "end"), ("note", "bytes"))
 PLAIN = [GOOD, NODATA, V5_LINE, b"eni-1 ACCEPT x", b"10.0.0.1", b"443 x 1418530070", b"note 77", b"- - -", b"-"]
 HEADERS = [" ".join(fmt).encode() for fmt in FORMATS]
 

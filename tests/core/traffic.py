@@ -30,7 +30,7 @@ T = TypeVar("T")
 def examples(count: int) -> settings:
     """So many examples, the same ones in every run.
 
-    LAW_EXAMPLES=20 tries 20 times as many, new ones each time; LAW_SHRINK=1 looks for the smallest that fails (minutes).
+    LAW_EXAMPLES=20 tries 20 times as many, new ones each time; LAW_SHRINK=1 looks for the smallest failure (minutes).
     """
     more = int(os.environ.get("LAW_EXAMPLES", "0"))
     phases = set(Phase) - (set() if os.environ.get("LAW_SHRINK") else {Phase.shrink, Phase.explain})
@@ -150,7 +150,8 @@ def wild_lines(draw: st.DrawFn, version: int, spread: int = 3000) -> str:
     words = flow.line(version).split()
     at = dict(zip(FORMATS[version].split(), range(len(words)), strict=True))
     changes = {
-        "srcaddr": ("-", "10.0.7.7", "192.0.2.1"), "dstaddr": ("-", "198.51.100.9"), "srcport": ("-",), "protocol": ("-",),
+        "srcaddr": ("-", "10.0.7.7", "192.0.2.1"), "dstaddr": ("-", "198.51.100.9"), "srcport": ("-",),
+        "protocol": ("-",),
         "start": ("-", str(flow.end + 500)), "end": ("-", str(T0 + 10**6)), "packets": ("-",), "action": ("-",),
     }  # fmt: skip
     for name in draw(st.lists(st.sampled_from(sorted(changes)), max_size=2)):

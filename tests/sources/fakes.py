@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from streams.core.raw import RawMessage
@@ -13,13 +15,14 @@ from streams.sources.publish import BrokerUnavailable
 
 @dataclass
 class Broker:
-    """Keeps what it is given. down: it refuses; slow: it never confirms, but tells `asked` that it was asked."""
+    """Keeps what it is given. down: it refuses; slow: it confirms when `go_on` is set. `asked`: somebody came."""
 
     down: bool = False
     slow: bool = False
     stored: list[RawMessage] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def publish(self, messages: Sequence[RawMessage]) -> None:
         self.asked.set()
@@ -28,6 +31,13 @@ class Broker:
         if self.slow:
             await self.go_on.wait()
         self.stored += messages
+        async with self._more:
+            self._more.notify_all()
+
+    async def until(self, lines: int) -> None:
+        """Wait until so many lines were stored, repeats included."""
+        async with self._more:
+            await asyncio.wait_for(self._more.wait_for(lambda: len(self.lines) >= lines), 30)
 
     @property
     def lines(self) -> list[str]:
@@ -55,3 +65,27 @@ class Counted:
 
     def skipped(self, source: str, reason: str, count: int) -> None:
         self.passed_over[source, reason] += count
+
+
+class Heard(logging.Handler):
+    """What a logger says, and an event for the first time that it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.something = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+        self.something.set()
+
+
+@contextmanager
+def heard(name: str) -> Iterator[Heard]:
+    """Listen to the logger of a module for the length of the block."""
+    handler = Heard()
+    logging.getLogger(name).addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logging.getLogger(name).removeHandler(handler)
