@@ -1,8 +1,8 @@
 """The Faust shell around a pure state: events in, state kept in a Faust table, acknowledged in order.
 
 Decision 6 of the design: every few seconds what changed is written to the table's changelog and *awaited*; only then
-are the events acknowledged. Faust owns partitions and the changelog; what a row means is the state's business. Work on the
-state runs in one thread of its own, so nothing blocks the event loop.
+are the events acknowledged. Faust owns partitions and the changelog; what a row means is the state's business. Work on
+the state runs in one thread of its own, so nothing blocks the event loop.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ _INT64 = 1 << 64
 
 @dataclass(frozen=True)
 class Policy:
-    """Settings of the core. Times in seconds; `retained` in panes; `*_keys` are the budgets of distinct ENIs and ports."""
+    """Settings of the core. Times in seconds, `retained` in panes; `*_keys`: budgets of distinct ENIs and ports."""
 
     pane_seconds: int = 60
     assign: Assign = "end"
@@ -173,9 +173,7 @@ class _Lines:
 
     def value(self) -> bytes:
         """All lines, each with its end: a blank line at the end of a message is a line wherever the message stands."""
-        return b"".join(
-            one.value if one.value.endswith(b"\n") else one.value + b"\n" for _, one in self.messages
-        )
+        return b"".join(one.value if one.value.endswith(b"\n") else one.value + b"\n" for _, one in self.messages)
 
     def arrival(self) -> int:
         """Of the first to arrive, in epoch seconds."""
@@ -521,7 +519,7 @@ class RawPartition:
             changed.append(("history", self.history, self.history.value()))
         if self._known_row.unsent:
             changed.append(("known", self._known_row, {"owners": self.known.owners, "info": self.known.info}))
-        found = [summary for name, pane, frames in changed for summary in self._summarise(name, pane, frames, partitions)]
+        found = [one for name, pane, frames in changed for one in self._summarise(name, pane, frames, partitions)]
         if found:
             self._waiting_since = None
         return found + self._clock_summaries(partitions, idle=idle)

@@ -28,7 +28,8 @@ class DeadLetter:
 def of_message(partition: int, offset: int, message: RawMessage, reason: str) -> DeadLetter:
     """A whole message that could not be decoded. `payload` is base64 of what came."""
     row = {**_where(partition, offset, message), "id": f"{partition}/{offset}", "reason": reason, "line": None}
-    return DeadLetter(_key(partition, offset, 0), orjson.dumps({**row, "payload": base64.b64encode(message.value).decode()}))
+    payload = base64.b64encode(message.value).decode()
+    return DeadLetter(_key(partition, offset, 0), orjson.dumps({**row, "payload": payload}))
 
 
 def of_lines(partition: int, offset: int, message: RawMessage, rejects: pl.DataFrame) -> list[DeadLetter]:

@@ -2,8 +2,8 @@
 
 `flow-direction` says it, where the format has it (v5). Else it is learnt: AWS writes the ENI's own primary address as
 `srcaddr` of what leaves and as `dstaddr` of what arrives, so the address that all of an ENI's records share is its own.
-While an ENI has only ever talked to one peer, both addresses are shared and its rows carry the codes LOW and HIGH (which
-of the pair was the sender); `resolved` turns them into directions as soon as anything tells, in whatever order the
+While an ENI has only ever talked to one peer, both addresses are shared and its rows carry the codes LOW and HIGH
+(which of the pair was the sender); `resolved` turns them into directions as soon as anything tells, in whatever order the
 records came. Rows are never guessed at when they are counted, so no order and no cut of the input changes them.
 """
 
@@ -47,7 +47,7 @@ def follow(records: pl.DataFrame, owners: pl.DataFrame) -> tuple[pl.Series, pl.D
 
 
 def _news(joined: pl.DataFrame) -> pl.DataFrame:
-    """Records of ENIs whose own address is open and that show another pair than is known: an ENI with one peer has none."""
+    """Records of ENIs whose own address is open, with another pair than is known: an ENI with one peer has none."""
     both = pl.all_horizontal(pl.col("srcaddr", "dstaddr").is_not_null())
     pairs = joined.filter(pl.col("own").is_null() & both).with_columns(
         pl.min_horizontal("srcaddr", "dstaddr").alias("_low"), pl.max_horizontal("srcaddr", "dstaddr").alias("_high")
@@ -73,8 +73,10 @@ def _learnt(owners: pl.DataFrame, news: pl.DataFrame) -> pl.DataFrame:
 
 def _codes(joined: pl.DataFrame) -> pl.Series:
     six, lower = pl.col("six"), pl.col("srcaddr") <= pl.col("dstaddr")
-    pending = pl.when(six).then(pl.when(lower).then(LOW6).otherwise(HIGH6)).otherwise(
-        pl.when(lower).then(LOW4).otherwise(HIGH4)
+    pending = (
+        pl.when(six)
+        .then(pl.when(lower).then(LOW6).otherwise(HIGH6))
+        .otherwise(pl.when(lower).then(LOW4).otherwise(HIGH4))
     )
     rule = (
         pl.when(lower.is_null()).then(UNKNOWN)  # one address: whether it is the own one may not be known yet
@@ -111,7 +113,7 @@ def resolved(rows: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
     """`rows` (eni, direction, ...) with every code turned into UNKNOWN, INGRESS or EGRESS. Merge afterwards.
 
     `owners` are those of the raw partition that the rows come from, as `combined` gives them back.
-    An open pair of a private and a public address is read as the private one's: VPC addresses are private. Else UNKNOWN.
+    An open pair of a private and a public address is the private one's: VPC addresses are private. Else UNKNOWN.
     """
     open_rows = pl.col("direction") >= LOW4
     if not rows.select(open_rows.any()).item():
@@ -119,9 +121,14 @@ def resolved(rows: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
     six = pl.col("direction") >= LOW6
     low_sent = (pl.col("direction") == LOW4) | (pl.col("direction") == LOW6)
     low_private, high_private = (pl.col(side).str.contains(_PRIVATE) for side in ("low", "high"))
-    own = pl.when(pl.col("own").is_not_null()).then("own").when(low_private & ~high_private).then("low").when(
-        high_private & ~low_private
-    ).then("high")
+    own = (
+        pl.when(pl.col("own").is_not_null())
+        .then("own")
+        .when(low_private & ~high_private)
+        .then("low")
+        .when(high_private & ~low_private)
+        .then("high")
+    )
     sent = pl.when(own == pl.col("low")).then(low_sent).when(own == pl.col("high")).then(~low_sent)
     told = pl.when(sent.is_null()).then(UNKNOWN).when(sent).then(EGRESS).otherwise(INGRESS)
     joined = rows.with_columns(six.alias("six")).join(owners, on=_KEYS, how="left", maintain_order="left")

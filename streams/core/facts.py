@@ -24,8 +24,10 @@ _ACTION_CODES = {name: code for code, name in enumerate(tables.ACTIONS) if code}
 
 @dataclass(frozen=True)
 class Facts:
-    """rows: the facts, one per flow; nodata, skipdata: records that count no flow; owners: see core.direction;
-    info: what the records say of their ENIs, a row per ENI (see core.known)."""
+    """rows: the facts, one per flow; nodata, skipdata: records that count no flow; owners: see core.direction.
+
+    info: what the records say of their ENIs, a row per ENI (see core.known).
+    """
 
     rows: pl.DataFrame
     nodata: int
@@ -102,7 +104,8 @@ def _direction(flows: pl.DataFrame) -> pl.Expr:
 
 def _action(flows: pl.DataFrame) -> pl.Expr:
     action = _text(flows, "action")
-    rule = pl.when(action == "ACCEPT").then(_ACTION_CODES["ACCEPT"]).when(action == "REJECT").then(_ACTION_CODES["REJECT"])
+    accept, reject = (_ACTION_CODES[name] for name in ("ACCEPT", "REJECT"))
+    rule = pl.when(action == "ACCEPT").then(accept).when(action == "REJECT").then(reject)
     return rule.otherwise(0).cast(pl.UInt8)
 
 

@@ -12,7 +12,11 @@ from streams.core import direction, tables
 from streams.core.facts import INFO_FIELDS
 from streams.core.tables import TABLES, Frames, Table
 
-INFO_SCHEMA: dict[str, type[pl.DataType]] = {"eni": pl.String, **dict.fromkeys(INFO_FIELDS, pl.String), "seen": pl.Int64}
+INFO_SCHEMA: dict[str, type[pl.DataType]] = {
+    "eni": pl.String,
+    **dict.fromkeys(INFO_FIELDS, pl.String),
+    "seen": pl.Int64,
+}
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,7 @@ def nothing() -> Known:
     return Known(direction.no_owners(), pl.DataFrame(schema=INFO_SCHEMA), entities)
 
 
-def admit(
-    admitted: pl.DataFrame, delta: pl.DataFrame, facts: pl.DataFrame, limit: int, period: int
-) -> pl.DataFrame:
+def admit(admitted: pl.DataFrame, delta: pl.DataFrame, facts: pl.DataFrame, limit: int, period: int) -> pl.DataFrame:
     """The entities of a table that have a place: with the new ones, in the order of `facts`, up to `limit`.
 
     `delta` is `facts` aggregated. `seen` moves on in steps of `period` seconds. Gives back the very frame it found when

@@ -41,8 +41,12 @@ class Origins:
         yield from ((old, None) for old in self._gone)
         self._gone.clear()
         for bucket in sorted(self._unsaved):
-            yield bucket, b"".join(
-                key + (offset % BUCKET).to_bytes(_OFFSET_BYTES, "big") for key, offset in self._buckets[bucket].items()
+            yield (
+                bucket,
+                b"".join(
+                    key + (offset % BUCKET).to_bytes(_OFFSET_BYTES, "big")
+                    for key, offset in self._buckets[bucket].items()
+                ),
             )
         self._unsaved.clear()
 

@@ -532,7 +532,7 @@ def _reason(fmt: Format) -> pl.Expr:
     """Of `words`: the reason of the first one that is no value of its field."""
     rules = [(_RULES[kind(name)], pl.col("words").list.get(n)) for n, name in enumerate(fmt)]
     faults = [_fault(rule, word) for rule, word in rules if rule.reason]
-    return pl.coalesce(pl.lit(None, dtype=pl.String), *faults).alias("reason")
+    return pl.coalesce(pl.repeat(None, pl.len(), dtype=pl.String), *faults).alias("reason")
 
 
 @_memo

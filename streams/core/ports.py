@@ -24,11 +24,12 @@ SERVICES = frozenset(
 UNKNOWN = -3
 """The port of a record whose format has none."""
 
-_FIRST_EPHEMERAL = 32768
+_FIRST_USER, _FIRST_EPHEMERAL = 1024, 32768
+_SYN, _SYN_ACK = 2, 18
 
 
 def _rank(port: int) -> int:
-    if port < 1024 or port in SERVICES:
+    if port < _FIRST_USER or port in SERVICES:
         return 0
     return 1 if port < _FIRST_EPHEMERAL else 2
 
@@ -45,6 +46,6 @@ def service_port(srcport: pl.Expr, dstport: pl.Expr, tcp_flags: pl.Expr | None =
     likely = (pl.min_horizontal(src, dst) & 0xFFFF).cast(pl.Int32)
     if tcp_flags is None:
         return likely.fill_null(UNKNOWN)
-    opening = tcp_flags & 18
-    told = pl.when(opening == 2).then(dstport).when(opening == 18).then(srcport).cast(pl.Int32)
+    opening = tcp_flags & _SYN_ACK
+    told = pl.when(opening == _SYN).then(dstport).when(opening == _SYN_ACK).then(srcport).cast(pl.Int32)
     return pl.coalesce(told, likely).fill_null(UNKNOWN)

@@ -29,7 +29,7 @@ class Origin:
     """Where a message came from, in a form that its repeat has too.
 
     source: one of SOURCES.
-    name: what is repeated as a whole: a Firehose request id, `topic/partition`, `s3://bucket/key@etag`, a file's digest.
+    name: what is repeated as a whole: a Firehose request id, `topic/partition`, an S3 object and its etag, a file.
     part: which part of it: a number, or for a bridge `first-last` (offsets).
     digest: of the content. A request id that comes again with other lines is another message.
     """
@@ -41,13 +41,13 @@ class Origin:
 
     def key(self) -> bytes:
         """16 bytes that stand for this origin in the set of those already seen."""
-        text = "\x00".join((self.source, self.name, self.part, self.digest))
+        text = f"{self.source}\x00{self.name}\x00{self.part}\x00{self.digest}"
         return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     def partition_key(self) -> bytes:
-        """Bytes that decide the raw partition. A bridge keeps one source partition in order, so its part is left out."""
+        """Bytes that decide the raw partition. A bridge keeps a source partition in order: its part is left out."""
         part = "" if self.source == "bridge" else self.part
-        return "\x00".join((self.source, self.name, part)).encode("utf-8", "surrogatepass")
+        return f"{self.source}\x00{self.name}\x00{part}".encode("utf-8", "surrogatepass")
 
 
 def digest(content: bytes) -> str:
@@ -57,9 +57,9 @@ def digest(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class RawMessage:
-    """One message on `vpcflow.raw`.
+    r"""One message on `vpcflow.raw`.
 
-    value: lines separated by `\\n`, as they came; when `error` is set, the whole payload as it came.
+    value: lines separated by `\n`, as they came; when `error` is set, the whole payload as it came.
     arrival_ms: when the source received it, milliseconds since the epoch.
     format: field names separated by spaces where the source knows them, else None (see core.parse).
     replay: history: it fills panes and tables, not the live counters.
@@ -123,7 +123,9 @@ class RawMessage:
         arrival = _number(text.get("arrival", ""))
         return cls(
             value=value or b"",
-            origin=Origin(text.get("source", ""), text.get("origin", ""), text.get("part", "0"), text.get("digest", "")),
+            origin=Origin(
+                text.get("source", ""), text.get("origin", ""), text.get("part", "0"), text.get("digest", "")
+            ),
             arrival_ms=arrival_ms if arrival is None else arrival,
             format=text.get("format") or None,
             replay=text.get("replay") == "1",

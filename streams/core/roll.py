@@ -19,7 +19,7 @@ from streams.core.tables import TABLES, Frames
 
 _SOURCE = "source"
 _EVERYWHERE = -1
-"""Value of column `source` in rows whose direction is told: only open pairs must know which partition they come from."""
+"""Value of column `source` in rows whose direction is told: only open pairs must know where they come from."""
 _PATIENCE = 64
 _NO_FRAMES: Frames = {}
 _STAMP = "stamp"
@@ -89,7 +89,7 @@ class SummaryPartition:
         return rows, {_STAMP: str(self.stamp).encode()} if rows else {}
 
     def totals(self, *, replay: bool = False) -> Frames:
-        """Since the beginning: a frame per table (its columns, directions told). Replayed history only when asked for."""
+        """Since the beginning: a frame per table (its columns, directions told). replay: with replayed history."""
         frames = self._told(self._merged())
         if replay:
             return frames

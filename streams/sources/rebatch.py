@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from streams.core.raw import TARGET_BYTES, Origin, RawMessage, split_lines
 from streams.sources.decode import Decoded, decode
 from streams.sources.messages import Arrival, unread
-from streams.sources.records import plain_lines
+from streams.sources.records import message_lines, plain_lines
 
 LARGE = 2 * TARGET_BYTES
 """A source message with more bytes of lines than this is cut into raw messages of its own."""
@@ -54,7 +54,7 @@ class Lane:
         self.arrival = replace(self.arrival, arrival_ms=arrival_ms)
         self.position = offsets[-1] + 1
         present = [value for value in values if value is not None]
-        lines = plain_lines(present) if len(present) == len(values) else None
+        lines = (plain_lines(present) or message_lines(present)) if len(present) == len(values) else None
         if lines is None:
             for offset, value in zip(offsets, values, strict=True):
                 self._add_one(offset, value)

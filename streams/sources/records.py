@@ -69,6 +69,19 @@ def plain_lines(values: Sequence[bytes]) -> bytes | None:
     return joined if _bare(joined) else None
 
 
+def message_lines(values: Sequence[bytes]) -> bytes | None:
+    r"""Lines of values that are each a JSON object with one bare line in `message`; `\n` between them.
+
+    Value n is line n. None: some value is something else.
+    """
+    try:
+        joined = "\n".join([orjson.loads(value)["message"] for value in values])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    lines = joined.encode()
+    return plain_lines(lines.split(b"\n")) if lines.count(b"\n") == len(values) - 1 else None
+
+
 def unwrapped(joined: bytes) -> bytes | None:
     r"""`{"message":"A"}\n{"message":"B"}` -> `A\nB`. None: it is not quite that, on every line.
 

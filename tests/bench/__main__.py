@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 from uuid import uuid4
 
@@ -36,6 +37,7 @@ from tests.kafka.process import Vpcflow, sums
 LINES = 4_000_000
 QUICK_LINES = 1_000_000
 _MIB = 1024 * 1024
+_PAUSE = 0.1
 _POLL = 2.0
 """Seconds between scrapes: each one costs the worker some CPU, as a Prometheus does every 15 s."""
 
@@ -74,7 +76,10 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     _print(results)
     if options.json:
-        report = {"machine": f"{os.cpu_count()} CPUs, Python {platform.python_version()}", "results": [asdict(one) for one in results]}
+        report = {
+            "machine": f"{os.cpu_count()} CPUs, Python {platform.python_version()}",
+            "results": [asdict(one) for one in results],
+        }
         Path(options.json).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     return 0 if all(one.verified for one in results) else 1
 
@@ -103,8 +108,7 @@ async def _run(bootstrap: str, load: Load) -> Result:
     environ = {"VPCFLOW_TOPICS__PREFIX": names.prefix, "VPCFLOW_BUDGET__PORT_SERIES": "20000"}
     with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=environ) as worker:
         process = psutil.Process(worker.pid)
-        while worker.get("/readyz")[0] != 200:
-            await asyncio.sleep(_POLL)
+        await _ready(worker)
         began, cpu = time.monotonic(), _cpu(process)
         peak = 0
         while _counted(worker) < load.lines:
@@ -116,6 +120,11 @@ async def _run(bootstrap: str, load: Load) -> Result:
         f"vpcflow, v{load.version}, {load.enis} ENIs", load.lines, round(used / load.lines * 1e6, 2),
         round(load.lines / seconds), round(peak / _MIB), verified,
     )  # fmt: skip
+
+
+async def _ready(worker: Vpcflow) -> None:
+    while worker.get("/readyz")[0] != HTTPStatus.OK:
+        await asyncio.sleep(_PAUSE)  # noqa: ASYNC110 - asks another process
 
 
 async def _fill(bootstrap: str, names: Names, chunks: Sequence[bytes], version: Version) -> None:
@@ -142,7 +151,10 @@ async def _verified(worker: Vpcflow, chunks: Sequence[bytes], version: Version) 
     oracle = Oracle((line for chunk in chunks for line in chunk.split(b"\n") if line), FORMATS[version])
     for _ in range(40):
         samples = worker.samples()
-        if sums(samples, "eni", ["eni", "action"]) == oracle.enis() and sums(samples, "port", ["port", "protocol", "action"]) == oracle.ports():
+        if (
+            sums(samples, "eni", ["eni", "action"]) == oracle.enis()
+            and sums(samples, "port", ["port", "protocol", "action"]) == oracle.ports()
+        ):
             return True
         await asyncio.sleep(_POLL)
     return False

@@ -42,10 +42,11 @@ class Vpcflow:
 
     def start(self) -> None:
         """Start and wait until it says where it listens."""
-        at = self._log.tell()
+        at = len(self.printed())
+        environ = {**os.environ, **(self._environ or {})}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "streams", *self._arguments, "--listen", "127.0.0.1:0"],
-            stdout=self._log, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2], env={**os.environ, **(self._environ or {})},
+            stdout=self._log, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2], env=environ,
         )  # fmt: skip
         self.url = self.wait_for_line(r"listening at (\S+)", at)
 
@@ -61,14 +62,14 @@ class Vpcflow:
 
     def printed(self) -> str:
         """What it has written so far."""
-        with open(self._log.fileno(), "rb", closefd=False) as log:  # noqa: PTH123 - an open file, not a path
+        with open(self._log.fileno(), "rb", closefd=False) as log:
             log.seek(0)
             return log.read().decode("utf-8", "replace")
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310 - our own http address
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as problem:
             return problem.code, problem.read().decode()
@@ -103,8 +104,10 @@ class Vpcflow:
             raise
 
 
-def sums(samples: Mapping[str, Mapping[tuple[tuple[str, str], ...], float]], table: str, labels: Iterable[str]) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """(labels) -> flows, packets, bytes of `vpcflow_TABLE_*_total`, summed over the other labels, as the oracle gives them."""
+def sums(
+    samples: Mapping[str, Mapping[tuple[tuple[str, str], ...], float]], table: str, labels: Iterable[str]
+) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """Labels -> flows, packets, bytes of `vpcflow_TABLE_*_total`, summed over other labels, as the oracle has them."""
     wanted = tuple(labels)
     found: dict[tuple[str, ...], list[int]] = {}
     for at, unit in enumerate(("flows", "packets", "bytes")):

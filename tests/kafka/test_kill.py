@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from streams.core.raw import Origin, RawMessage, digest
-from streams.generate import FORMATS, bulk
+from streams.generate import FORMATS, Version, bulk
 from streams.kafka import our_topics, prepare_topics
 from streams.names import Names
 from streams.settings import Topics
@@ -18,14 +20,17 @@ from tests.kafka.oracle import Key, Oracle
 from tests.kafka.process import Vpcflow, sums
 
 LINES = 400_000
-VERSION = 5
+VERSION: Version = 5
 pytestmark = pytest.mark.timeout(240)
 
 
 def _messages() -> list[RawMessage]:
     now = int(time.time() * 1000)
     chunks = bulk(LINES, enis=300, version=VERSION, seed=11)
-    return [RawMessage(lines, Origin("file", "bulk", str(n), digest(lines)), now, FORMATS[VERSION]) for n, lines in enumerate(chunks)]
+    return [
+        RawMessage(lines, Origin("file", "bulk", str(n), digest(lines)), now, FORMATS[VERSION])
+        for n, lines in enumerate(chunks)
+    ]
 
 
 def _oracle(messages: list[RawMessage]) -> Oracle:
@@ -48,17 +53,19 @@ def _lines(*workers: Vpcflow) -> int:
     return int(sum(value for found in samples for value in found.values()))
 
 
+def _has_lines(worker: Vpcflow, count: float) -> bool:
+    return _lines(worker) >= count
+
+
 def _flows(*workers: Vpcflow) -> int:
     return int(sum(value for one in workers for value in one.samples().get("vpcflow_eni_flows_total", {}).values()))
 
 
-async def _until(what: object, check: object, seconds: float = 90.0) -> None:
+async def _until(what: str, check: Callable[[], bool], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if await asyncio.to_thread(check):  # type: ignore[arg-type]
-            return
+    while not await asyncio.to_thread(check):
+        assert time.monotonic() < end, f"not in {seconds} s: {what}"
         await asyncio.sleep(0.2)
-    raise AssertionError(f"not in {seconds} s: {what}")
 
 
 def _environ(prefix: str) -> dict[str, str]:
@@ -93,7 +100,7 @@ async def test_totals_are_exact_after_kill_9_and_restart(apache_kafka: str, pref
     with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=_environ(prefix)) as worker:
         publishing = asyncio.create_task(_publish(apache_kafka, prefix, messages, pause=0.05))
         for part in (0.25, 0.6):
-            await _until(f"{part:.0%} of the lines", lambda part=part: _lines(worker) >= LINES * part)
+            await _until(f"{part:.0%} of the lines", partial(_has_lines, worker, LINES * part))
             worker.kill9()
             worker.start()
         await publishing
@@ -102,7 +109,7 @@ async def test_totals_are_exact_after_kill_9_and_restart(apache_kafka: str, pref
 
 
 async def test_totals_are_exact_when_others_take_over(apache_kafka: str, prefix: str) -> None:
-    """Two workers share the partitions; one is killed, the other ends with all of them and exactly the input's totals."""
+    """Two workers share the partitions; one is killed, the other ends with all of them and exactly the totals."""
     messages = _messages()
     oracle = _oracle(messages)
     await prepare_topics(apache_kafka, our_topics(Names(prefix), Topics()), {}, print)

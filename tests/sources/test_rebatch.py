@@ -175,7 +175,8 @@ VALUES = st.sampled_from(
     [
         A.encode(), B.encode(), message(A), message(C) + b"\n", f"{A}\n{B}".encode(), None, b"", b"{", b'{"x":1}',
         gzip.compress(B.encode()), body([message(A), message(B)]), orjson.dumps({"log": C}), f"{V2}\n{A}".encode(),
-        orjson.dumps([{"message": A}, {"x": 1}]), b'{"message":""}', b"odd\xff", b"\n",
+        orjson.dumps([{"message": A}, {"x": 1}]), b'{"message":""}', orjson.dumps({"message": B, "host": "h"}),
+        orjson.dumps({"message": "é", "host": "h"}), orjson.dumps({"message": f"{A}\n{B}", "x": 1}), b"odd\xff", b"\n",
     ]
 )  # fmt: skip
 
