@@ -3,8 +3,8 @@
 `flow-direction` says it, where the format has it (v5). Else it is learnt: AWS writes the ENI's own primary address as
 `srcaddr` of what leaves and as `dstaddr` of what arrives, so the address that all of an ENI's records share is its own.
 While an ENI has only ever talked to one peer, both addresses are shared and its rows carry the codes LOW and HIGH
-(which of the pair was the sender); `resolved` turns them into directions as soon as anything tells, in whatever order the
-records came. Rows are never guessed at when they are counted, so no order and no cut of the input changes them.
+(which of the pair was the sender); `resolved` turns them into directions as soon as anything tells, in whatever order
+the records came. Rows are never guessed at when they are counted, so no order and no cut of the input changes them.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ async def _run(bootstrap: str, load: Load) -> Result:
 
 
 async def _ready(worker: Vpcflow) -> None:
-    while worker.get("/readyz")[0] != HTTPStatus.OK:
-        await asyncio.sleep(_PAUSE)  # noqa: ASYNC110 - asks another process
+    while worker.get("/readyz")[0] != HTTPStatus.OK:  # noqa: ASYNC110 - asks another process
+        await asyncio.sleep(_PAUSE)
 
 
 async def _fill(bootstrap: str, names: Names, chunks: Sequence[bytes], version: Version) -> None:

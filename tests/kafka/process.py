@@ -17,17 +17,37 @@ from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "streams")
+
 _START_SECONDS = 30.0
 _STOP_SECONDS = 20.0
 _PAUSE = 0.1
 
 
+def vpcflow(
+    *arguments: str | Path, environ: Mapping[str, str] | None = None, stdin: bytes = b"", seconds: float = 60.0
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end: exit code, stdout, stderr. Its working folder has no configuration."""
+    with tempfile.TemporaryDirectory() as folder:
+        return subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            input=stdin, capture_output=True, timeout=seconds, check=False, cwd=folder, env=_environ(environ),
+        )  # fmt: skip
+
+
+def _environ(more: Mapping[str, str] | None) -> dict[str, str]:
+    """The tests' own variables must not be settings, and `streams` is found from any folder."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VPCFLOW_")}
+    return {**inherited, "PYTHONPATH": str(ROOT), **(more or {})}
+
+
 class Vpcflow:
     """`with Vpcflow("worker", "--broker", url) as worker:` listens on a free port of loopback."""
 
-    def __init__(self, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *arguments: str, environ: Mapping[str, str] | None = None, listen: str = "127.0.0.1:0") -> None:
         """arguments: of the command; `--listen` is added."""
-        self._arguments = arguments
+        self._arguments = (*arguments, "--listen", listen)
         self._environ = environ
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self.url = ""
@@ -53,7 +73,9 @@ class Vpcflow:
     def wait_for_line(self, pattern: str, at: int = 0, seconds: float = _START_SECONDS) -> str:
         """The first group of `pattern` in what it printed from byte `at` on."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end and self._process.poll() is None:
+        over = False
+        while time.monotonic() < end and not over:
+            over = self._process.poll() is not None  # what it said last is looked at all the same
             found = re.search(pattern, self.printed()[at:])
             if found:
                 return found.group(1)
