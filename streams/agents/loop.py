@@ -90,11 +90,11 @@ class Loop(Generic[S]):
     instruments: Instruments
     flush_seconds: float
     checkpoint_seconds: float
-    most_events: int = 16
+    most_events: int = 32
     states: dict[int, S] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     progressed: float = field(default_factory=time.monotonic)
-    _queue: asyncio.Queue[tuple[int, Event]] = field(default_factory=lambda: asyncio.Queue(maxsize=16))
+    _queue: asyncio.Queue[tuple[int, Event]] = field(default_factory=lambda: asyncio.Queue(maxsize=32))
     _assignment: int = 0
     _missing: dict[tuple[int, int, int], int] = field(default_factory=dict)
     _waiting: dict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))

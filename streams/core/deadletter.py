@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import orjson
 import polars as pl
 
+from streams.core.parse import reject_text
 from streams.core.raw import RawMessage
 
 _ROWS_A_MESSAGE = 2_000
@@ -39,8 +40,8 @@ def of_lines(partition: int, offset: int, message: RawMessage, rejects: pl.DataF
     Each object has `text`, or `text_base64` where the line is not UTF-8.
     """
     where = _where(partition, offset, message)
-    text, line = pl.col("text").cast(pl.String, strict=False), pl.col("line") + message.skipped
-    rows = rejects.select(
+    text, line = pl.col("utf8"), pl.col("line") + message.skipped
+    rows = rejects.with_columns(reject_text(rejects).alias("utf8")).select(
         pl.format(f"{partition}/{offset}/{{}}", line).alias("id"),
         "reason",
         *(pl.lit(value).alias(name) for name, value in where.items()),

@@ -128,12 +128,12 @@ def destination(table: Table, partitions: int) -> pl.Expr:
 def encode(head: Mapping[str, object], frames: Mapping[str, pl.DataFrame]) -> bytes:
     """A JSON line that says what follows, then each frame as an Arrow IPC stream compressed with zstd. Version 1.
 
-    `crc` is that of the frames: Polars must not see bytes that it did not write.
+    `crc` is that of the frames and their sizes: Polars must not see bytes that it did not write.
     """
     blobs = {name: _frame_bytes(frame) for name, frame in frames.items()}
     sizes = [[name, len(blob)] for name, blob in blobs.items()]
     body = b"".join(blobs.values())
-    return orjson.dumps({"v": 1, **head, "crc": zlib.crc32(body), "frames": sizes}) + b"\n" + body
+    return orjson.dumps({"v": 1, **head, "crc": _crc(sizes, body), "frames": sizes}) + b"\n" + body
 
 
 def head(value: bytes) -> dict[str, object]:
@@ -149,13 +149,18 @@ def decode(value: bytes) -> tuple[dict[str, object], Frames]:
     """What `encode` was given. Raises ValueError as `head` does."""
     found = head(value)
     at = value.index(b"\n") + 1
-    if zlib.crc32(memoryview(value)[at:]) != found.pop("crc", None):
+    sizes = found.pop("frames")
+    if found.pop("crc", None) != _crc(sizes, memoryview(value)[at:]):
         raise ValueError("a table row that was cut off or changed on its way")
     frames = {}
-    for name, size in cast("list[tuple[str, int]]", found.pop("frames")):
+    for name, size in cast("list[tuple[str, int]]", sizes):
         frames[name] = pl.read_ipc_stream(value[at : at + size], use_pyarrow=False)
         at += size
     return found, frames
+
+
+def _crc(sizes: object, body: bytes | memoryview) -> int:
+    return zlib.crc32(body, zlib.crc32(orjson.dumps(sizes)))
 
 
 def _frame_bytes(frame: pl.DataFrame) -> bytes:

@@ -122,10 +122,9 @@ _CODECS = {"gzip": _GZIP, "zlib": _GZIP, "zstd": _Codec(_ZstdMember, zstandard.Z
 
 def _members(stream: Readable, codec: _Codec) -> Iterator[bytes]:
     member: _Member | None = None
-    whole = full = False
+    whole = False
     while data := stream.read(codec.read_bytes):
-        # A full piece can leave output behind in zlib after the last byte of input was taken.
-        while data or full:
+        while data:
             if member is None:
                 # Firehose's AppendDelimiterToRecord puts a newline behind each member, tape blocks end in zeros.
                 data = data.lstrip(_PADDING) if whole else data
@@ -134,7 +133,6 @@ def _members(stream: Readable, codec: _Codec) -> Iterator[bytes]:
             piece = _step(member, data, codec.error)
             if piece:
                 yield piece
-            full = len(piece) >= PIECE and not member.eof
             data = member.unused_data if member.eof else member.unconsumed_tail
             if member.eof:
                 member, whole = None, True

@@ -38,8 +38,8 @@ _BASE64_BELOW = re.compile(rb"\n(?:H4sI|eJ|eN|eyJ)")
 _CHUNK = 512 * 1024
 _SMALL = 32 * 1024
 
-_NOT_BARE = (b"{", b"[", b'"', b"\\", b"\x01")
-"""What JSON begins and escapes with, and zlib's header where it is ASCII. No flow log line has one of them."""
+_NOT_BARE = (b"{", b"[", b'"', b"\\", b"\r", b"\x01")
+"""What JSON begins and escapes with, line ends, zlib's header where it is ASCII. No flow log line has one of them."""
 
 
 class FirehoseBody(NamedTuple):
@@ -57,7 +57,7 @@ def plain_lines(values: Sequence[bytes]) -> bytes | None:
     if b"" in values:
         return None
     joined = b"\n".join(values)
-    if joined.count(b"\n") != len(values) - 1:
+    if joined.count(b"\n") != len(values) - 1 or b"\r" in joined:
         values = [value.rstrip(b"\r\n") for value in values]
         joined = b"\n".join(values)
         if joined.count(b"\n") != len(values) - 1 or b"" in values:

@@ -40,6 +40,7 @@ SMALL = Policy(lateness=240, retained=3, eni_keys=5, port_keys=6, key_ttl=600, o
 """Limits that a dozen messages reach: panes expire, records are late, keys go over budget and out of date."""
 
 CHANGES: tuple[Callable[[RawMessage], RawMessage], ...] = (
+    lambda one: replace(one, value=one.value + b"\xff\xfe\x00 \r\n\r\n"),
     lambda one: replace(one, error="bad_gzip"),
     lambda one: replace(one, format="a a"),
     lambda one: replace(one, format=None),

@@ -65,7 +65,10 @@ def test_a_row_that_was_damaged_is_refused_not_read(data: st.DataObject, junk: b
     assert all(frame.equals(tables.decode(value)[1][name]) for name, frame in found.items())
 
 
-FOREIGN = (b"", b"\n", b"junk", b"{}\n", b"[]\n", b'{"v":2,"frames":[]}\n', b'{"v":1}\n', b'{"v":1,"frames":[]}\n', b"\xff\n")
+FOREIGN = (
+    b"", b"\n", b"junk", b"{}\n", b"[]\n", b"\xff\n",
+    b'{"v":2,"frames":[]}\n', b'{"v":1}\n', b'{"v":1,"frames":[]}\n', b'{"v":1,"crc":0,"frames":[["eni",9]]}\n',
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("value", FOREIGN)

@@ -62,13 +62,20 @@ class Vpcflow:
 
     def start(self) -> None:
         """Start and wait until it says where it listens."""
-        at = len(self.printed())
-        environ = {**os.environ, **(self._environ or {})}
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start; see `wait`. Several can be launched side by side."""
+        self._began = len(self._written())
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "streams", *self._arguments, "--listen", "127.0.0.1:0"],
-            stdout=self._log, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2], env=environ,
+            [*COMMAND, *self._arguments],
+            stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, cwd=ROOT, env=_environ(self._environ),
         )  # fmt: skip
-        self.url = self.wait_for_line(r"listening at (\S+)", at)
+
+    def wait(self) -> None:
+        """Return when it has said where it listens."""
+        self.url = self.wait_for_line(r"listening at (\S+)", self._began)
 
     def wait_for_line(self, pattern: str, at: int = 0, seconds: float = _START_SECONDS) -> str:
         """The first group of `pattern` in what it printed from byte `at` on."""
@@ -76,7 +83,7 @@ class Vpcflow:
         over = False
         while time.monotonic() < end and not over:
             over = self._process.poll() is not None  # what it said last is looked at all the same
-            found = re.search(pattern, self.printed()[at:])
+            found = re.search(pattern, self._written()[at:].decode("utf-8", "replace"))
             if found:
                 return found.group(1)
             time.sleep(_PAUSE)
@@ -84,9 +91,11 @@ class Vpcflow:
 
     def printed(self) -> str:
         """What it has written so far."""
-        with open(self._log.fileno(), "rb", closefd=False) as log:
-            log.seek(0)
-            return log.read().decode("utf-8", "replace")
+        return self._written().decode("utf-8", "replace")
+
+    def _written(self) -> bytes:
+        """All of the log. It is one open file with the process: where that writes must not move."""
+        return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0)
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""

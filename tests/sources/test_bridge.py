@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager, suppress
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from streams.core.raw import RawMessage
 from streams.embedded import free_port
 from streams.kafka import TopicSpec, ensure_topics, our_topics
 from streams.names import Names
 from streams.settings import Topics
-from streams.sources.bridge import BridgeSettings, run_bridge
+from streams.sources.bridge import BridgeSettings, _Bridge, run_bridge
 from streams.sources.publish import Publisher
 from tests.sources.fakes import Broker, Counted, heard
 from tests.sources.samples import A, B, C, body, many, message
@@ -259,6 +259,56 @@ async def test_a_second_bridge_takes_over_its_share_and_no_line_is_missing(boots
     )
     found = [line for line in once(both) if line != "more"]
     assert sorted(found) == sorted(lines)
+
+
+class Committed:
+    """A consumer that only commits."""
+
+    def __init__(self) -> None:
+        self.positions: dict[TopicPartition, int] = {}
+
+    async def commit(self, positions: dict[TopicPartition, int]) -> None:
+        self.positions |= positions
+
+
+def consumed(values: Sequence[bytes], first: int) -> list[ConsumerRecord]:
+    return [
+        ConsumerRecord("t", 0, first + n, 0, 0, None, value, None, 0, len(value), ()) for n, value in enumerate(values)
+    ]
+
+
+async def test_what_waits_when_a_partition_is_taken_away_is_read_again_not_sent_twice() -> None:
+    broker, partition = Broker(), TopicPartition("t", 0)
+    bridge = _Bridge(settings("", "t", flush_seconds=0.0), broker.publish, Counted(), lambda: 0.0)
+    lines = [line.encode() for line in many(5)]
+
+    bridge._take({partition: consumed(lines[:3], 0)})
+    await bridge.on_partitions_revoked([partition])
+    consumer = Committed()
+    await bridge._flush(consumer)
+    assert (broker.stored, consumer.positions) == ([], {})
+
+    # It comes back, from what was committed.
+    bridge._take({partition: consumed(lines, 0)})
+    await bridge._flush(consumer)
+    assert [(one.origin.part, one.offsets) for one in broker.stored] == [("0-4", ())]
+    assert consumer.positions == {partition: 5}
+
+
+async def test_a_partition_is_given_up_only_when_what_is_on_its_way_is_stored_and_committed() -> None:
+    broker, partition, consumer = Broker(slow=True), TopicPartition("t", 0), Committed()
+    bridge = _Bridge(settings("", "t", flush_seconds=0.0), broker.publish, Counted(), lambda: 0.0)
+    bridge._take({partition: consumed([A.encode()], 7)})
+    flushing = asyncio.create_task(bridge._flush(consumer))
+    await broker.asked.wait()
+    revoking = asyncio.create_task(bridge.on_partitions_revoked([partition]))
+    await asyncio.wait([revoking], timeout=0.01)
+    assert not revoking.done()
+    broker.go_on.set()
+    await revoking
+
+    assert consumer.positions == {partition: 8}
+    await flushing
 
 
 async def feed(bootstrap: str, source: str, until: Broker) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.core.fields import cumulative, parse_format
@@ -483,6 +483,8 @@ def test_any_bytes_are_decoded_and_all_of_them_accounted_for(payload: bytes, wra
 
 
 @given(st.lists(JUNK, max_size=5))
+@example([b"\r", b"\0"])
+@example([b"x\1"])
 @settings(max_examples=200, deadline=None)
 def test_a_request_holds_what_its_records_hold_one_by_one(records: list[bytes]) -> None:
     request = decode_firehose(body(records), LIMIT)
@@ -608,6 +610,16 @@ def test_a_request_is_read_however_it_is_written(text: bytes) -> None:
 
     assert not isinstance(found, str)
     assert (found.request_id, found.timestamp_ms, lines(found.decoded)) == ("r-1", 1578090901599, [A, B])
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_zeros_in_a_record_are_not_taken_for_padding(at: int) -> None:
+    records = [message(A), message(B), message(C)]
+    records[at] = message("2 \0 3")
+    found = decode_firehose(body(records), LIMIT)
+
+    assert not isinstance(found, str)
+    assert lines(found.decoded)[at] == "2 \0 3"
 
 
 def test_a_request_without_records_is_one() -> None:

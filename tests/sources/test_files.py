@@ -347,6 +347,21 @@ def test_the_foreign_samples_are_read_line_for_line() -> None:
         assert text_of(list(pieces([path]))) == gzip.decompress(path.read_bytes()).rstrip(b"\n")
 
 
+NAME_STDIN = "from streams.sources.files import read; print(*(one.origin.name for one in read(['-'])), sep='\\n')"
+
+
+def test_standard_input_is_known_by_what_it_begins_with() -> None:
+    def names(content: bytes) -> list[str]:
+        command = [sys.executable, "-c", NAME_STDIN]
+        done = subprocess.run(command, input=content, capture_output=True, check=True, cwd=Path(__file__).parents[2])
+        return done.stdout.decode().split()
+
+    first, again, other = names(TEXT), names(TEXT), names(A.encode() + b"\n" + TEXT)
+    assert len(first) > 3
+    assert len({*first, *again}) == 1
+    assert set(first) != set(other)
+
+
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 LARGE = """
