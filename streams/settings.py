@@ -222,13 +222,13 @@ class Ingest(Section):
     )
     max_body_bytes: Positive = Field(64 * MIB, description="Largest body as it comes; Firehose sends 64 MiB at most.")
     max_decompressed_bytes: Positive = Field(
-        256 * MIB, description="Largest request once base64 and gzip are undone: a bomb stops here."
+        64 * MIB, description="Largest request once base64 and gzip are undone: a bomb stops here."
     )
     max_in_flight_bytes: Positive = Field(
         256 * MIB, description="Bytes of all requests at work. Above it the answer is 503, and Firehose comes again."
     )
-    deadline_seconds: Annotated[Positive, Field(le=170)] = Field(
-        60, description="What the broker has not confirmed by then is answered 503. Firehose itself waits for 180."
+    deadline_seconds: Annotated[Positive, Field(le=119)] = Field(
+        60, description="What the broker has not confirmed by then is answered 503. Firehose waits 180, 60 for the body."
     )
     formats: dict[str, str] = Field(
         {}, description="Delivery stream ARN: format string, for streams whose flow log is not in the default format."

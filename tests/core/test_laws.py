@@ -126,7 +126,7 @@ def test_batches_and_the_moments_of_summaries_do_not_show(
     data: st.DataObject, messages: list[RawMessage], assign: Assign, small: int
 ) -> None:
     """Law 2: any grouping of messages into batches, any moments of summaries: the same state to the last counter."""
-    policy = replace(SMALL if small else Policy(), assign=assign)
+    policy = replace(SMALL if small else Policy(retained=10), assign=assign)
     alone = run([messages], policy, batches=lambda n: [1] * n, summaries_after=lambda _: False)
     moments = data.draw(st.sets(st.integers(1, 6)))
     sizes = data.draw(cuts(len(messages)))

@@ -261,7 +261,7 @@ def test_counters_only_grow_from_scrape_to_scrape() -> None:
     state = RawPartition(0, Policy(eni_keys=3))
     before: dict[str, dict[Labels, float]] = {}
     rolled = [SummaryPartition(900)]
-    for n, line in enumerate(_lines() * 2):
+    for n, line in enumerate(_lines()):
         state.fold([(n, message([line.replace("eni-0a", f"eni-{n % 5}a")], 5, "f", n))])
         for one in state.summaries(1):
             rolled[0].apply(one.key.decode(), one.value)

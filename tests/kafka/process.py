@@ -53,7 +53,12 @@ class Vpcflow:
         self.url = ""
 
     def __enter__(self) -> Self:
-        self.start()
+        self.launch()
+        try:
+            self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -66,10 +66,6 @@ class Delivery:
         return self.attempts[-1].status == 413
 
 
-async def _real_sleep(seconds: float) -> None:
-    await asyncio.sleep(seconds)
-
-
 @dataclass
 class FirehoseSender:
     """A delivery stream with an HTTP endpoint as its destination.
@@ -85,7 +81,7 @@ class FirehoseSender:
     attributes: Mapping[str, str] = field(default_factory=dict)
     compressed: bool = False
     retry_seconds: float = 300.0
-    sleep: Callable[[float], Awaitable[None]] = _real_sleep
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.time
     jitter: Callable[[], float] = random.random
 

@@ -1,0 +1,136 @@
+"""The main job, end to end: Firehose posts -> ingest -> broker -> worker -> /metrics, against DuckDB over the same lines."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from streams.generate import FORMATS, Network, minute
+from streams.names import Names
+from tests.kafka.oracle import Oracle
+from tests.kafka.process import Vpcflow, sums
+from tests.sources.firehose_sender import FirehoseSender
+
+KEY = "first-key"
+JUNK = [b"bogus!", b"2 1 eni-1 not-an-address", b"\xff\xfe broken", b'{"message": "2 too short"}']
+UNDECODABLE = [gzip.compress(b"x" * 1000)[:20], b'{"message": ']
+pytestmark = pytest.mark.timeout(180)
+
+
+def _wrapped(lines: list[bytes]) -> list[bytes]:
+    return [orjson.dumps({"message": line.decode()}) for line in lines]
+
+
+def _lines(version: int) -> list[bytes]:
+    now = int(time.time()) // 60 * 60
+    network = Network(seed=3)
+    found = b"\n".join(minute(network, now - 60 * back, 1500, version=5 if version == 5 else 2) for back in (3, 2, 1))
+    return [line for line in found.split(b"\n") if line]
+
+
+async def _until(check: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not await asyncio.to_thread(check):
+        assert time.monotonic() < end, f"not in {seconds} s: {what}"
+        await asyncio.sleep(0.2)
+
+
+async def _deliver(url: str, key: str, lines: list[bytes], fields: str | None) -> int:
+    """Post lines and junk in batches, some of them twice; gives the lines that came again."""
+    again = 0
+    attributes = {"format": fields} if fields else {}
+    async with aiohttp.ClientSession() as session:
+        for number, at in enumerate(range(0, len(lines), 400)):
+            sender = FirehoseSender(session, f"{url}/firehose", key, attributes=attributes, compressed=number % 2 == 0)
+            records = _wrapped(lines[at : at + 400])
+            delivery = await sender.deliver(records)
+            assert delivery.accepted, delivery.attempts
+            if number % 3 == 0:  # Firehose did not hear the answer: the same batch, the same request id
+                assert (await sender.deliver(records, delivery.request_id)).accepted
+                again += len(records)
+    return again
+
+
+async def _dead_letters(bootstrap: str, topic: str) -> list[dict[str, object]]:
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=500)
+    await consumer.start()
+    rows: list[dict[str, object]] = []
+    try:
+        while batch := await consumer.getmany(timeout_ms=2000):
+            values = [message.value for messages in batch.values() for message in messages]
+            rows += [orjson.loads(line) for value in values for line in value.split(b"\n")]
+    finally:
+        await consumer.stop()
+    return rows
+
+
+async def test_firehose_posts_come_out_as_metrics_exactly(bootstrap: str, prefix: str, tmp_path: Path) -> None:
+    """Every line that was posted is counted once: as a flow, NODATA, SKIPDATA, a reject or a duplicate."""
+    keys = tmp_path / "keys"
+    keys.write_text(f"old-key\n{KEY}\n")
+    environ = {
+        "VPCFLOW_TOPICS__PREFIX": prefix,
+        "VPCFLOW_CHECKPOINT__SECONDS": "1",
+        "VPCFLOW_GROUP__SESSION_SECONDS": "6",
+        "VPCFLOW_BUDGET__PORT_SERIES": "20000",
+    }
+    plain, wide = _lines(2), _lines(5)
+    broker = ("--broker", f"kafka://{bootstrap}")
+    with (
+        Vpcflow("ingest", *broker, "--access-key-file", str(keys), environ=environ) as ingest,
+        Vpcflow("worker", *broker, environ=environ) as worker,
+    ):
+        again = await _deliver(ingest.url, KEY, plain, None) + await _deliver(ingest.url, "old-key", wide, FORMATS[5])
+        async with aiohttp.ClientSession() as session:
+            refused = await FirehoseSender(session, f"{ingest.url}/firehose", "wrong").post(_wrapped(plain[:3]), "r1")
+            assert refused.status == 401
+            junk = FirehoseSender(session, f"{ingest.url}/firehose", KEY)
+            assert (await junk.deliver([*JUNK, *UNDECODABLE])).accepted
+            assert (await junk.deliver([])).accepted
+        oracles = Oracle(plain), Oracle(wide, FORMATS[5])
+        posted = len(plain) + len(wide) + len(JUNK) + len(UNDECODABLE)
+
+        def counted() -> bool:
+            lines = worker.samples().get("vpcflow_lines_total", {})
+            return sum(lines.values()) >= posted
+
+        def visible() -> bool:
+            flows = sum(oracle.outcomes()["flow"] for oracle in oracles)
+            return sum(worker.samples().get("vpcflow_eni_flows_total", {}).values()) >= flows
+
+        await _until(counted, "all lines counted")
+        await _until(visible, "all flows visible")
+        samples, taken = worker.samples(), ingest.samples()
+
+    outcomes: Counter[str] = Counter()
+    for labels, value in samples["vpcflow_lines_total"].items():
+        outcomes[dict(labels)["outcome"]] += int(value)
+    rejected = len(JUNK) + len(UNDECODABLE)
+    assert +outcomes == Counter({"reject": rejected}) + sum((Counter(one.outcomes()) for one in oracles), Counter())
+    assert sum(samples["vpcflow_duplicate_lines_total"].values()) == again
+    assert sums(samples, "eni", ["eni", "action"]) == _added(*(one.enis() for one in oracles))
+    assert sums(samples, "port", ["port", "protocol", "action"]) == _added(*(one.ports() for one in oracles))
+    requests = {dict(labels)["outcome"]: value for labels, value in taken["vpcflow_ingest_requests_total"].items()}
+    assert requests["unauthorized"] == 1
+    letters = await _dead_letters(bootstrap, Names(prefix).dead_letters)
+    assert len({letter["id"] for letter in letters}) == rejected
+    texts = {base64.b64decode(str(one["payload"])) if "payload" in one else one.get("text") for one in letters}
+    assert {b'{"message": ', "bogus!"} <= texts
+
+
+def _added(*tables: dict[tuple[str, ...], tuple[int, int, int]]) -> dict[tuple[str, ...], tuple[int, ...]]:
+    found: dict[tuple[str, ...], tuple[int, ...]] = {}
+    for table in tables:
+        for key, values in table.items():
+            found[key] = tuple(a + b for a, b in zip(found.get(key, (0, 0, 0)), values, strict=True))
+    return found
