@@ -36,7 +36,7 @@ DELAY_BUCKETS = (1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 
 
 _JOIN_BYTES = 4 * 1024 * 1024
 _PATIENCE = 16
-_MOST_BRIDGED = 10_000
+MOST_BRIDGED = 10_000
 """Source partitions whose last offset is remembered."""
 _INT64 = 1 << 64
 
@@ -251,7 +251,7 @@ class RawPartition:
             return message.lines if seen else 0
         last = self.meta.bridged.pop(name, -1)
         self.meta.bridged[name] = max(last, bounds[1])
-        if len(self.meta.bridged) > _MOST_BRIDGED:
+        if len(self.meta.bridged) > MOST_BRIDGED:
             del self.meta.bridged[next(iter(self.meta.bridged))]
             self.meta.expired["bridge"] += 1
         return min(message.lines, message.lines_up_to(last))

@@ -30,11 +30,13 @@ class Origins:
         if bucket > self._newest:
             self._newest = bucket
             self._forget_before(bucket - self._most + 1)
-        first = next((found[key] for found in self._buckets.values() if key in found), None)
-        if first is None:
-            self._buckets.setdefault(bucket, {})[key] = offset
+        if any(found.get(key, offset) < offset for found in self._buckets.values()):
+            return True
+        mine = self._buckets.setdefault(bucket, {})
+        if key not in mine:
+            mine[key] = offset
             self._unsaved.add(bucket)
-        return first is not None and first < offset
+        return False
 
     def rows(self) -> Iterator[tuple[int, bytes | None]]:
         """(bucket, its bytes) of what changed since the last call; None for buckets that went."""

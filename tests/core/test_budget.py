@@ -92,7 +92,7 @@ def _move(draw: st.DrawFn, totals: Totals, now: int) -> Totals:
     return moved
 
 
-@examples(60)
+@examples(40)
 @given(st.data(), st.integers(0, 3))
 def test_no_series_goes_back_and_the_ledger_agrees(data: st.DataObject, limit: int) -> None:
     """Keys come, grow, fall silent, leave and come back; `other` and all shown series only grow, to the unit."""

@@ -218,6 +218,7 @@ def test_messages_are_folded_together_again_after_an_odd_one() -> None:
         {"value": b"junk\n"},
         {"value": b"\n\n"},
         {"value": FORMATS[2].encode()},
+        {"value": FORMATS[2].replace("packets bytes", "bytes packets").encode()},
         {"value": _line(T0 - 5000).encode()},  # late
         {"value": _line(T0).replace(str(T0), "-").encode()},  # has no time but its arrival
     ],
@@ -229,8 +230,34 @@ def test_an_odd_message_is_what_it_is_also_between_others(odd: dict[str, object]
     for one in log:
         alone.fold([one])
 
-    together.fold(log)
+    together.fold(log[:1])  # the first message of all is always folded by itself
+    together.fold(log[1:])
 
+    assert contents(together) == contents(alone)
+
+
+def test_a_record_that_is_late_by_a_message_of_its_own_batch_is_late() -> None:
+    log = _log([_line(T0)], [_line(T0 + 200)], [_line(T0)])
+    state = RawPartition(0, Policy(lateness=100))
+    state.fold(log[:1])
+
+    state.fold(log[1:])
+
+    assert state.meta.totals["late"] == 1
+
+
+def test_a_key_that_is_forgotten_between_two_messages_is_forgotten_when_they_come_together() -> None:
+    """# SECOND was silent for the TTL when the message before its next one moved time on: that one finds it gone."""
+    policy = Policy(key_ttl=600, retained=2, lateness=900)
+    log = _log([_line(T0, SECOND)], [_line(T0 + 640)], [_line(T0 + 780)], [_line(T0 + 780, SECOND)])
+    alone, together = RawPartition(0, policy), RawPartition(0, policy)
+    for one in log:
+        alone.fold([one])
+
+    together.fold(log[:2])
+    together.fold(log[2:])
+
+    assert alone.meta.expired["eni"] == 1
     assert contents(together) == contents(alone)
 
 
@@ -321,17 +348,17 @@ def test_what_is_known_is_sent_only_when_it_says_something_new() -> None:
     assert b"0/known" not in {one.key for one in state.summaries(2)}
 
 
-def test_source_partitions_of_bridges_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(combine, "_MOST_BRIDGED", 3)
+def test_source_partitions_of_bridges_are_remembered_within_a_bound() -> None:
+    """The one that was silent for longest goes."""
     state = RawPartition(0, Policy())
+    most = combine.MOST_BRIDGED
+    names = [*(f"t/{n}" for n in range(most)), "t/0", "t/more"]
 
-    def bridged(offset: int, name: str, part: str) -> tuple[int, RawMessage]:
-        return offset, replace(message([_line(T0)], 2, "f"), origin=Origin("bridge", name, part))
+    state.fold((n, RawMessage(b"", Origin("bridge", name, f"{n}-{n}"), 0)) for n, name in enumerate(names))
 
-    state.fold([bridged(n, f"t/{n}", "0-0") for n in range(3)])
-    state.fold([bridged(3, "t/0", "1-1"), bridged(4, "t/3", "0-0")])
-
-    assert state.meta.bridged == {"t/2": 0, "t/0": 1, "t/3": 0}
+    assert len(state.meta.bridged) == most
+    assert "t/1" not in state.meta.bridged
+    assert state.meta.bridged["t/0"] == most
     assert state.meta.expired["bridge"] == 1
 
 

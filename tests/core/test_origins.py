@@ -69,6 +69,17 @@ def test_a_bucket_that_was_saved_too_late_to_go_is_as_good_as_gone() -> None:
         assert not restored.seen_before(_key(1), 2 * BUCKET + 1)
 
 
+def test_a_later_memory_that_survived_a_crash_does_not_hide_an_earlier_one() -> None:
+    """# 0: first seen; 2 buckets on: forgotten, seen, saved; then a crash, and bucket 1 is read again."""
+    early, late = Origins(1), Origins(1)
+    early.seen_before(_key(1), 0)
+    late.seen_before(_key(1), 2 * BUCKET)
+    store = _saved(late, {}) | _saved(early, {})
+
+    assert list(store) == [2, 0]
+    assert _restored(store, 1).seen_before(_key(1), BUCKET)
+
+
 def test_only_what_is_new_is_saved() -> None:
     origins = Origins(10 * BUCKET)
     for offset in range(0, 3 * BUCKET, BUCKET // 2):

@@ -295,7 +295,7 @@ def _plus(a: Sequence[int], b: Sequence[int]) -> tuple[int, int, int]:
 
 # -- the core, driven --------------------------------------------------------------------------------------------------
 
-SUMMARY_PARTITIONS = 3
+SUMMARY_PARTITIONS = 2
 
 
 def measured(frame: pl.DataFrame, table: str) -> Measured:

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import batched
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -142,6 +141,11 @@ class Delivery:
         return len(self.good) + len(self.bad) + self.blank
 
 
+def parts(lines: Sequence[bytes], size: int) -> list[Sequence[bytes]]:
+    """Lines, `size` at a time."""
+    return [lines[at : at + size] for at in range(0, len(lines), size)]
+
+
 def in_message(line: bytes) -> bytes:
     r"""As AWS writes a record: `{"message":"<line>"}`."""
     return orjson.dumps({"message": line.decode()})
@@ -160,7 +164,7 @@ def deliveries(name: str, lines: Sequence[bytes], fmt: str | None = None, size: 
         lambda some: [in_message(line) for line in some],
         lambda some: [in_message(line) + b"\n" for line in some],
         lambda some: [line + b"\n" for line in some],
-        lambda some: [cloudwatch(part, stamp=f"{name}{n}") for n, part in enumerate(batched(some, 100))],
+        lambda some: [cloudwatch(part, stamp=f"{name}{n}") for n, part in enumerate(parts(some, 100))],
     )
     return [
         Delivery(
@@ -170,7 +174,7 @@ def deliveries(name: str, lines: Sequence[bytes], fmt: str | None = None, size: 
             compressed=n % 2 == 1,
             attributes=attributes,
         )
-        for n, some in enumerate(list(part) for part in batched(lines, size))
+        for n, some in enumerate(parts(lines, size))
     ]
 
 
