@@ -155,7 +155,9 @@ def replay(
 ) -> None:
     """Put the records of files, folders or - (standard input) on the raw topic."""
     loaded = _with_broker(_load(config, **flags))
-    asyncio.run(app.replay(loaded, _some(paths), Replay(pace=pace, live=live, again=again), _tell))
+    asyncio.run(
+        app.replay(loaded, _some(paths), Replay(pace=pace, live=live, again=again, format=loaded.format or None), _tell)
+    )
 
 
 @cli.command()

@@ -228,7 +228,7 @@ class Ingest(Section):
         256 * MIB, description="Bytes of all requests at work. Above it the answer is 503, and Firehose comes again."
     )
     deadline_seconds: Annotated[Positive, Field(le=119)] = Field(
-        60, description="What the broker has not confirmed by then is answered 503. Firehose waits 180, 60 for the body."
+        60, description="What the broker has not confirmed by then is answered 503. Firehose waits 180 s in all."
     )
     formats: dict[str, str] = Field(
         {}, description="Delivery stream ARN: format string, for streams whose flow log is not in the default format."

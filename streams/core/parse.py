@@ -275,9 +275,14 @@ def _table(value: bytes, fmt: Format) -> pl.DataFrame | None:
     return _checked(frame, fmt)
 
 
+_ZLIB = b"x"
+"""What zlib's header begins with: Polars would decompress such a value by itself, or fail with an OSError."""
+
+
 def _is_plain(value: bytes) -> bool:
     """Whether there are only single spaces and line feeds between words, no empty line, no sign before a number."""
-    if b"\t" in value or b"\r" in value or value[:1] in (b" ", b"\n", b"+") or _may_have_long_line(value):
+    odd = b"\t" in value or b"\r" in value or value[:1] in (b" ", b"\n", b"+", _ZLIB)
+    if odd or _may_have_long_line(value):
         return False
     try:
         text = value.decode("ascii")

@@ -33,9 +33,7 @@ TIME = st.integers(0, 4000)
     st.sampled_from(("start", "end", "spread")),
     st.sampled_from((0, 60, 3600)),
 )
-def test_every_record_is_conserved_to_the_unit(
-    records: list[Record], seconds: int, how: Assign, max_span: int
-) -> None:
+def test_every_record_is_conserved_to_the_unit(records: list[Record], seconds: int, how: Assign, max_span: int) -> None:
     """Law 1, also for values of 63 bits: a record's parts sum to it, one counts the flow, none is negative."""
     found = _assigned(records, seconds, how, max_span)
 

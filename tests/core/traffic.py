@@ -27,6 +27,7 @@ from streams.core.tables import Frames
 
 T = TypeVar("T")
 
+
 def examples(count: int) -> settings:
     """So many examples, the same ones in every run.
 

@@ -1,4 +1,4 @@
-"""The main job, end to end: Firehose posts -> ingest -> broker -> worker -> /metrics, against DuckDB over the same lines."""
+"""The main job, end to end: Firehose posts -> ingest -> broker -> worker -> /metrics, against DuckDB."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def _deliver(url: str, key: str, lines: list[bytes], fields: str | None) -
 
 
 async def _dead_letters(bootstrap: str, topic: str) -> list[dict[str, object]]:
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=500)
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     rows: list[dict[str, object]] = []
     try:

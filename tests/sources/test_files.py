@@ -247,7 +247,8 @@ def test_any_bytes_are_read(tmp_path_factory: pytest.TempPathFactory, content: b
     packed: bytes = pack(content)  # type: ignore[operator]
     path = write(tmp_path_factory.mktemp("any") / "flows", packed[: max(1, len(packed) - cut)])
 
-    assert list(pieces([path])) or not content.strip(b"\r\n") or cut
+    is_empty = not content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n")  # a byte-order mark is no line
+    assert list(pieces([path])) or is_empty or cut
 
 
 # -- folders and standard input ---------------------------------------------------------------------------------------
