@@ -264,24 +264,31 @@ def fast(value: bytes, fmt: Format) -> pl.DataFrame | None:
     return _table(value, fmt)
 
 
+_ZLIB = b"x"
+"""What zlib's header begins with: Polars would decompress such a value by itself, so a line is put before it."""
+
+
 def _table(value: bytes, fmt: Format) -> pl.DataFrame | None:
     """`fast` for a value that `_is_plain`."""
+    hidden = value[:1] == _ZLIB
     try:
         frame = pl.read_csv(
-            value, has_header=False, separator=" ", quote_char=None, schema=_read_schema(fmt), null_values=_nulls(fmt)
+            b"-\n" + value if hidden else value,
+            skip_rows=int(hidden),
+            has_header=False,
+            separator=" ",
+            quote_char=None,
+            schema=_read_schema(fmt),
+            null_values=_nulls(fmt),
         )
     except pl.exceptions.PolarsError:
         return None
     return _checked(frame, fmt)
 
 
-_ZLIB = b"x"
-"""What zlib's header begins with: Polars would decompress such a value by itself, or fail with an OSError."""
-
-
 def _is_plain(value: bytes) -> bool:
     """Whether there are only single spaces and line feeds between words, no empty line, no sign before a number."""
-    odd = b"\t" in value or b"\r" in value or value[:1] in (b" ", b"\n", b"+", _ZLIB)
+    odd = b"\t" in value or b"\r" in value or value[:1] in (b" ", b"\n", b"+")
     if odd or _may_have_long_line(value):
         return False
     try:
