@@ -207,6 +207,7 @@ class RawPartition:
             self.meta = Meta.decode(rows.pop("meta"))
         for name, value in rows.items():
             self._restore(name, value)
+        self.origins.advance(self.meta.stamp)
         self._settled += [f"pane/{start}" for start in self.panes if start < self.through]
         self.panes = {start: pane for start, pane in self.panes.items() if start >= self.through}
         self._ahead = max(row.stamp for row in (self.history, self._known_row, *self.panes.values()))
@@ -228,6 +229,7 @@ class RawPartition:
             if offset <= newest:
                 continue
             newest = offset
+            self.origins.advance(offset)
             out.messages += 1
             if not message.replay:
                 self._waiting_since = min(message.arrival_ms, self._waiting_since or message.arrival_ms)

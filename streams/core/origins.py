@@ -1,7 +1,8 @@
 """Which messages were seen before: origins with the raw offset where each was first seen, bounded.
 
 Kept in buckets of BUCKET raw offsets, each one row of the state: what a checkpoint writes is what is new. A bucket
-goes when the offsets have moved on by `limit`, saved or not: read again after a crash, a repeat is a repeat again.
+goes when the offsets have moved on by `limit`, saved or not: what is remembered is a function of the offset reached,
+so that read again after a crash, a repeat is a repeat again.
 """
 
 from __future__ import annotations
@@ -24,12 +25,16 @@ class Origins:
         self._gone: list[int] = []
         self._newest = -1
 
-    def seen_before(self, key: bytes, offset: int) -> bool:
-        """Whether a message before `offset` carried `key`; remembers it. Offsets come in order."""
+    def advance(self, offset: int) -> None:
+        """Raw offsets have come as far as `offset`, whatever its message is: what is too old goes."""
         bucket = offset // BUCKET
         if bucket > self._newest:
             self._newest = bucket
             self._forget_before(bucket - self._most + 1)
+
+    def seen_before(self, key: bytes, offset: int) -> bool:
+        """Whether a message before `offset` carried `key`; remembers it. Offsets come in order, see `advance`."""
+        bucket = offset // BUCKET
         if any(found.get(key, offset) < offset for found in self._buckets.values()):
             return True
         mine = self._buckets.setdefault(bucket, {})
