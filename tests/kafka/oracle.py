@@ -1,9 +1,13 @@
-"""What the totals must be: DuckDB over the same lines, sharing no code with the core but the list of service ports."""
+"""What the totals must be, sharing no code with the core but the list of service ports.
+
+DuckDB over lines of one format; and, for a few lines of any format, plain Python that splits and adds.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -68,3 +72,68 @@ class Oracle:
         counted = "count(*), sum(packets::BIGINT)::BIGINT, sum(bytes::BIGINT)::BIGINT"
         rows = self._db.execute(f"SELECT {grouped}, {counted} FROM flows GROUP BY {by}").fetchall()  # noqa: S608 - ours
         return {tuple(row[:-3]): (row[-3], row[-2] or 0, row[-1] or 0) for row in rows}
+
+
+def added(*tables: Sums) -> Sums:
+    """The tables of several inputs as that of all of them."""
+    found: Sums = {}
+    for key, values in (item for table in tables for item in table.items()):
+        flows, packets, octets = found.get(key, (0, 0, 0))
+        found[key] = flows + values[0], packets + values[1], octets + values[2]
+    return found
+
+
+# -- plain Python ------------------------------------------------------------------------------------------------------
+
+Record = Mapping[str, str]
+"""Field -> its word; a field that is `-` is left out."""
+
+KeyOf = Callable[[Record], Key]
+
+
+def record(line: bytes, fields: str) -> Record:
+    """A line, split. fields: the names, separated by spaces."""
+    pairs = zip(fields.split(), line.decode().split(), strict=True)
+    return {name: word for name, word in pairs if word != "-"}
+
+
+def outcome(found: Record) -> str:
+    """flow, nodata or skipdata."""
+    status = found.get("log-status", "OK")
+    return "flow" if status == "OK" else status.lower()
+
+
+def added_up(records: Iterable[Record], key: KeyOf) -> Sums:
+    """Sums of the flows among `records`."""
+    flows = [one for one in records if outcome(one) == "flow"]
+    return added(*({key(one): (1, int(one.get("packets", 0)), int(one.get("bytes", 0)))} for one in flows))
+
+
+def eni(found: Record) -> Key:
+    """(eni, action)."""
+    names = ("interface-id", "resource-id", "tgw-attachment-id")
+    return next((found[name] for name in names if name in found), "-"), found.get("action", "unknown")
+
+
+def port(found: Record) -> Key:
+    """(port, protocol, action)."""
+    number = int(found.get("protocol", -1))
+    return _service(found), _PROTOCOLS.get(number, found.get("protocol", "unknown")), found.get("action", "unknown")
+
+
+def _service(found: Record) -> str:
+    if not {"srcport", "dstport"} <= found.keys():
+        return "unknown"
+    flags = int(found.get("tcp-flags", 0)) & 18
+    if flags in (2, 18):  # SYN alone is the client's, SYN with ACK the server's
+        return found["dstport" if flags == 2 else "srcport"]
+    return str(min(int(found["srcport"]), int(found["dstport"]), key=lambda at: (_rank(at), at)))
+
+
+def _rank(port: int) -> int:
+    return 0 if port < 1024 or port in SERVICES else 1 if port < 32768 else 2
+
+
+def counted(records: Iterable[Record]) -> Counter[str]:
+    """Outcome -> lines."""
+    return Counter(map(outcome, records))

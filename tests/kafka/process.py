@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -11,11 +12,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
+
+Samples = Mapping[str, Mapping[tuple[tuple[str, str], ...], float]]
+"""Sample name -> sorted labels -> value, of one scrape."""
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "streams")
@@ -140,9 +145,33 @@ class Vpcflow:
             raise
 
 
-def sums(
-    samples: Mapping[str, Mapping[tuple[tuple[str, str], ...], float]], table: str, labels: Iterable[str]
-) -> dict[tuple[str, ...], tuple[int, ...]]:
+async def until(what: str, check: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Ask again and again, in a thread, until the answer is yes; an AssertionError says `what` did not become true."""
+    end = time.monotonic() + seconds
+    while not await asyncio.to_thread(check):
+        assert time.monotonic() < end, f"not in {seconds} s: {what}"
+        await asyncio.sleep(_PAUSE)
+
+
+def total(samples: Samples, name: str) -> int:
+    """The sum over all labels."""
+    return int(sum(samples.get(name, {}).values()))
+
+
+def flows_shown(samples: Samples) -> int:
+    """Flows at /metrics: what both tables show by now. Each is on its way for itself."""
+    return min(total(samples, f"vpcflow_{table}_flows_total") for table in ("eni", "port"))
+
+
+def by_label(samples: Samples, name: str, label: str) -> Counter[str]:
+    """Value of a label -> the sum over the other labels, where it is not 0."""
+    found: Counter[str] = Counter()
+    for labels, value in samples.get(name, {}).items():
+        found[dict(labels)[label]] += int(value)
+    return +found
+
+
+def sums(samples: Samples, table: str, labels: Iterable[str]) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Labels -> flows, packets, bytes of `vpcflow_TABLE_*_total`, summed over other labels, as the oracle has them."""
     wanted = tuple(labels)
     found: dict[tuple[str, ...], list[int]] = {}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import gzip
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer
 
 from streams.generate import FORMATS, Network, minute
 from streams.names import Names
-from tests.kafka.oracle import Oracle
-from tests.kafka.process import Vpcflow, sums
+from tests.kafka.letters import dead_letters
+from tests.kafka.oracle import Oracle, added
+from tests.kafka.process import Vpcflow, by_label, flows_shown, sums, total, until
 from tests.sources.firehose_sender import FirehoseSender
 
 KEY = "first-key"
@@ -38,13 +35,6 @@ def _lines(version: int) -> list[bytes]:
     return [line for line in found.split(b"\n") if line]
 
 
-async def _until(check: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not await asyncio.to_thread(check):
-        assert time.monotonic() < end, f"not in {seconds} s: {what}"
-        await asyncio.sleep(0.2)
-
-
 async def _deliver(url: str, key: str, lines: list[bytes], fields: str | None) -> int:
     """Post lines and junk in batches, some of them twice; gives the lines that came again."""
     again = 0
@@ -59,19 +49,6 @@ async def _deliver(url: str, key: str, lines: list[bytes], fields: str | None) -
                 assert (await sender.deliver(records, delivery.request_id)).accepted
                 again += len(records)
     return again
-
-
-async def _dead_letters(bootstrap: str, topic: str) -> list[dict[str, object]]:
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    await consumer.start()
-    rows: list[dict[str, object]] = []
-    try:
-        while batch := await consumer.getmany(timeout_ms=2000):
-            values = [message.value for messages in batch.values() for message in messages]
-            rows += [orjson.loads(line) for value in values for line in value.split(b"\n")]
-    finally:
-        await consumer.stop()
-    return rows
 
 
 async def test_firehose_posts_come_out_as_metrics_exactly(bootstrap: str, prefix: str, tmp_path: Path) -> None:
@@ -101,36 +78,22 @@ async def test_firehose_posts_come_out_as_metrics_exactly(bootstrap: str, prefix
         posted = len(plain) + len(wide) + len(JUNK) + len(UNDECODABLE)
 
         def counted() -> bool:
-            lines = worker.samples().get("vpcflow_lines_total", {})
-            return sum(lines.values()) >= posted
+            return total(worker.samples(), "vpcflow_lines_total") >= posted
 
         def visible() -> bool:
-            flows = sum(oracle.outcomes()["flow"] for oracle in oracles)
-            return sum(worker.samples().get("vpcflow_eni_flows_total", {}).values()) >= flows
+            return flows_shown(worker.samples()) >= sum(oracle.outcomes()["flow"] for oracle in oracles)
 
-        await _until(counted, "all lines counted")
-        await _until(visible, "all flows visible")
+        await until("all lines counted", counted)
+        await until("all flows visible", visible)
         samples, taken = worker.samples(), ingest.samples()
 
-    outcomes: Counter[str] = Counter()
-    for labels, value in samples["vpcflow_lines_total"].items():
-        outcomes[dict(labels)["outcome"]] += int(value)
+    outcomes = by_label(samples, "vpcflow_lines_total", "outcome")
     rejected = len(JUNK) + len(UNDECODABLE)
-    assert +outcomes == Counter({"reject": rejected}) + sum((Counter(one.outcomes()) for one in oracles), Counter())
-    assert sum(samples["vpcflow_duplicate_lines_total"].values()) == again
-    assert sums(samples, "eni", ["eni", "action"]) == _added(*(one.enis() for one in oracles))
-    assert sums(samples, "port", ["port", "protocol", "action"]) == _added(*(one.ports() for one in oracles))
-    requests = {dict(labels)["outcome"]: value for labels, value in taken["vpcflow_ingest_requests_total"].items()}
-    assert requests["unauthorized"] == 1
-    letters = await _dead_letters(bootstrap, Names(prefix).dead_letters)
-    assert len({letter["id"] for letter in letters}) == rejected
-    texts = {base64.b64decode(str(one["payload"])) if "payload" in one else one.get("text") for one in letters}
-    assert {b'{"message": ', "bogus!"} <= texts
-
-
-def _added(*tables: dict[tuple[str, ...], tuple[int, int, int]]) -> dict[tuple[str, ...], tuple[int, ...]]:
-    found: dict[tuple[str, ...], tuple[int, ...]] = {}
-    for table in tables:
-        for key, values in table.items():
-            found[key] = tuple(a + b for a, b in zip(found.get(key, (0, 0, 0)), values, strict=True))
-    return found
+    assert outcomes == Counter({"reject": rejected}) + sum((Counter(one.outcomes()) for one in oracles), Counter())
+    assert total(samples, "vpcflow_duplicate_lines_total") == again
+    assert sums(samples, "eni", ["eni", "action"]) == added(*(one.enis() for one in oracles))
+    assert sums(samples, "port", ["port", "protocol", "action"]) == added(*(one.ports() for one in oracles))
+    assert by_label(taken, "vpcflow_ingest_requests_total", "outcome")["unauthorized"] == 1
+    letters = {letter.id: letter for letter in await dead_letters(bootstrap, Names(prefix).dead_letters)}
+    assert len(letters) == rejected
+    assert {b'{"message": ', b"bogus!"} <= {letter.payload for letter in letters.values()}
