@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 
 @dataclass(frozen=True)
@@ -20,24 +20,18 @@ class Letter:
 
 async def dead_letters(bootstrap: str, topic: str) -> list[Letter]:
     """In the order of the topic; a letter that was written twice is there twice."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, number) for number in await _numbers(consumer, topic)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
+        ends = await consumer.end_offsets(consumer.assignment())
+        assert ends
         found: list[Letter] = []
-        while any([await consumer.position(one) < ends[one] for one in partitions]):
+        while any([await consumer.position(one) < end for one, end in ends.items()]):
             for messages in (await consumer.getmany(timeout_ms=100)).values():
                 found += [_letter(line) for message in messages for line in message.value.split(b"\n")]
         return found
     finally:
         await consumer.stop()
-
-
-async def _numbers(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-    await consumer.topics()  # without it, nothing is known of the topic
-    return sorted(consumer.partitions_for_topic(topic) or ())
 
 
 def _letter(line: bytes) -> Letter:
