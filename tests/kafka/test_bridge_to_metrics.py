@@ -182,9 +182,8 @@ async def test_foreign_topics_are_counted_to_the_unit_though_the_bridge_is_kille
             await until("some lines are read", read(1))
             await _produce(apache_kafka, topic, made.values[third : 2 * third])
             bridge.kill9()
-            rest = asyncio.create_task(_produce(apache_kafka, topic, made.values[2 * third :]))
-            await asyncio.to_thread(bridge.start)
-            await rest
+            rest = _produce(apache_kafka, topic, made.values[2 * third :])
+            await asyncio.gather(asyncio.to_thread(bridge.start), rest)
             await until("all lines are read", read(made.lines))
             await until("all flows are shown", lambda: flows_shown(worker.samples()) >= flows)
             bridge.end(signal.SIGTERM)
