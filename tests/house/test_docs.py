@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ ADRS = ROOT / "docs/adr"
 ARCHITECTURE = ROOT / "docs/ARCHITECTURE.md"
 
 NAMED_PATH = re.compile(r"(?<![\w./:-])((?:streams|tests|docs|config|deploy)/[\w./-]*\w/?)")
+NAMED_TEST = re.compile(r"(?<![\w./:-])(tests/[\w/-]+\.py)(?:::(\w+))?")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]+`")
 LINK = re.compile(r"\]\(<?([^)\s>]+)")
@@ -89,6 +91,40 @@ def test_the_search_for_named_paths_takes_files_and_folders() -> None:
     text = "see `streams/core/raw.py`, `streams/agents/`, tests/house/. Not `vpcflow/streams/x.py`"
 
     assert NAMED_PATH.findall(text) == ["streams/core/raw.py", "streams/agents/", "tests/house/"]
+
+
+def _missing_tests(markdown: str) -> list[str]:
+    """Test files, and tests in them, that a page names and that are not there."""
+    return [f"{path}::{name}" if name else path for path, name in NAMED_TEST.findall(markdown) if not _is(path, name)]
+
+
+def _is(path: str, name: str) -> bool:
+    file = ROOT / path
+    if not file.is_file():
+        return False
+    nodes = ast.parse(file.read_text("utf-8")).body
+    return not name or name in {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_tests_that_a_page_names_exist() -> None:
+    pages = {path: path.read_text("utf-8") for path in tracked() if path.suffix == ".md"}
+    missing = {str(path.relative_to(ROOT)): found for path, text in pages.items() if (found := _missing_tests(text))}
+
+    assert len(NAMED_TEST.findall(pages[ROOT / "README.md"])) > 5
+    assert missing == {}
+
+
+@pytest.mark.parametrize(
+    ("markdown", "missing"),
+    [
+        ("`tests/house/test_docs.py::test_relative_links_resolve`, tests/house/test_docs.py", []),
+        ("`tests/house/test_docs.py::test_of_nothing`", ["tests/house/test_docs.py::test_of_nothing"]),
+        ("`tests/house/test_docs.py::_leads_somewhere and tests/nowhere.py.`", ["tests/nowhere.py"]),
+        ("`tests/nowhere.py::test_it` of others/tests/x.py", ["tests/nowhere.py::test_it"]),
+    ],
+)
+def test_the_search_for_missing_tests_finds_them_and_only_them(markdown: str, missing: list[str]) -> None:
+    assert _missing_tests(markdown) == missing
 
 
 def test_the_index_lists_every_decision_under_its_title() -> None:
