@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -12,9 +13,12 @@ from pathlib import Path
 
 from streams.core.fields import parse_format
 from streams.core.parse import parse
-from streams.core.raw import Origin, RawMessage, digest
+from streams.core.raw import Origin, RawMessage, digest, split_lines
 from streams.generate import FORMATS, Network, Version, slice_lines
 from streams.sources.files import read
+from streams.sources.publish import BrokerUnavailable
+
+log = logging.getLogger(__name__)
 
 Send = Callable[[Sequence[RawMessage]], Awaitable[None]]
 
@@ -22,6 +26,23 @@ _VERSION: Version = 5
 _BATCH = 16
 _BEHIND = 2
 """Seconds that generated records lie in the past: records of the running second are not written yet."""
+_MOST_SECONDS = 5
+"""Of generated records in one go: after a wait for the broker they are made up for in steps."""
+_PAUSE = 1.0
+
+
+def lasting(send: Send, pause: float = _PAUSE) -> Send:
+    """`send`, tried again until everything is stored: repeats have the same origin and are dropped. pause: seconds."""
+
+    async def send_until_stored(messages: Sequence[RawMessage]) -> None:
+        while True:
+            try:
+                return await send(messages)
+            except BrokerUnavailable as problem:
+                log.debug("not stored, trying again: %s", problem)
+            await asyncio.sleep(pause)
+
+    return send_until_stored
 
 
 async def generate(send: Send, rate: int, *, seed: int = 7, clock: Callable[[], float] = time.time) -> None:
@@ -29,17 +50,22 @@ async def generate(send: Send, rate: int, *, seed: int = 7, clock: Callable[[], 
     network = Network(seed=seed)
     sent = int(clock()) - _BEHIND - 1
     while True:
-        due = int(clock()) - _BEHIND
+        due = min(int(clock()) - _BEHIND, sent + _MOST_SECONDS)
         if due > sent:
             lines = await asyncio.to_thread(slice_lines, network, sent, due, rate, version=_VERSION)
-            await send([_generated(lines, seed, due, int(clock() * 1000))] if lines else [])
+            await send(_generated(lines, seed, due, int(clock() * 1000)))
             sent = due
         await asyncio.sleep(max(0.05, due + 1 + _BEHIND - clock()))
 
 
-def _generated(lines: bytes, seed: int, second: int, arrival_ms: int) -> RawMessage:
-    origin = Origin("generator", str(seed), str(second), digest(lines))
-    return RawMessage(lines, origin, arrival_ms, FORMATS[_VERSION])
+def _generated(lines: bytes, seed: int, second: int, arrival_ms: int) -> list[RawMessage]:
+    """Messages of the size that the topic takes, however high the rate."""
+    return [
+        RawMessage(
+            part, Origin("generator", str(seed), f"{second}/{number}", digest(part)), arrival_ms, FORMATS[_VERSION]
+        )
+        for number, part in enumerate(split_lines(lines))
+    ]
 
 
 @dataclass(frozen=True)
@@ -63,8 +89,7 @@ async def replay(send: Send, paths: Sequence[Path], how: Replay, sent: Callable[
     size = _BATCH if how.pace is None else 1
     while batch := await asyncio.to_thread(_some, messages, size):
         if how.pace is not None:
-            began = began or (time.monotonic(), _first_end(batch[0]) or 0)
-            await _keep_pace(batch[0], began, how.pace)
+            began = await _keep_pace(batch[0], began, how.pace)
         await send(batch)
         sent(sum(message.value.count(b"\n") + 1 for message in batch), sum(len(message.value) for message in batch))
 
@@ -74,12 +99,18 @@ def _some(messages: Iterator[RawMessage], size: int) -> list[RawMessage]:
     return [replace(message, arrival_ms=now) for message in islice(messages, size)]
 
 
-async def _keep_pace(message: RawMessage, began: tuple[float, int], pace: float) -> None:
-    """Wait until this message's time has come: seconds since the first record, divided by `pace`."""
+async def _keep_pace(message: RawMessage, began: tuple[float, int] | None, pace: float) -> tuple[float, int] | None:
+    """Wait until this message's time has come: seconds since the first record, divided by `pace`.
+
+    began: when the first record was sent (by the monotonic clock) and when it ended; None before there was one.
+    """
     end = _first_end(message)
-    if end is not None:
-        due = began[0] + (end - began[1]) / pace
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+    if end is None:
+        return began
+    began = began or (time.monotonic(), end)
+    due = began[0] + (end - began[1]) / pace
+    await asyncio.sleep(max(0.0, due - time.monotonic()))
+    return began
 
 
 def _first_end(message: RawMessage) -> int | None:
