@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -58,12 +59,23 @@ class Server:
         return f"{self.scheme}://{host}:{self.port}"
 
     async def start(self) -> None:
-        """Listen. Raises OSError: the address is taken or not ours."""
+        """Listen. Raises OSError, with one line that says why: the address is taken or not ours."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, self.port, ssl_context=self._tls)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as problem:
+            await self._runner.cleanup()
+            raise OSError(
+                f"can't listen at {self.host}:{self.port}: {_reason(problem)}; --listen takes another"
+            ) from None
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Finish what is being answered, for 5 s at most."""
         await self._runner.cleanup()
+
+
+def _reason(problem: OSError) -> str:
+    """The system's own words: asyncio puts the address around them, or all addresses of a name."""
+    return os.strerror(problem.errno).lower() if problem.errno else str(problem)
