@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import ssl
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,17 @@ from streams.core.combine import Policy
 from streams.core.fields import Format, parse_format
 from streams.embedded import embedded_broker
 from streams.feeds import Replay
-from streams.kafka import client_options, our_topics, prepare_topics
+from streams.kafka import BrokerError, Contact, Options, client_options, our_topics, prepare_topics
 from streams.live import View
 from streams.metrics import Exposition, Instruments, Snapshot
 from streams.names import Names
 from streams.server import Server, health_routes
-from streams.settings import EMBEDDED, ConfigError, Settings, access_keys, redacted
-from streams.sources.bridge import BridgeSettings, run_bridge
+from streams.settings import EMBEDDED, Client, ConfigError, Settings, access_keys, redacted
+from streams.sources.bridge import BridgeSettings, Reading, run_bridge
 from streams.sources.firehose import RUNNER_OPTIONS, FirehoseSettings, firehose_routes
+from streams.sources.messages import format_names
 from streams.sources.publish import Publisher
+from streams.stopping import Ending
 from streams.watch import LastError, Watcher, watch
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,10 @@ log = logging.getLogger(__name__)
 _EMBEDDED_SESSION = 8.0
 """Instead of `group.session_seconds`: the embedded broker lets half of it pass at every join."""
 _LIBRARIES = ("faust", "mode", "aiokafka", "asyncio")
+_PATIENCE_SECONDS = 60.0
+"""A worker that has not reached its broker for so long ends: started again it finds back in any case."""
+_UNREADY_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 
 Tell = Callable[[str], None]
 Feed = Callable[[Publisher, Settings], Coroutine[Any, Any, None]]
@@ -62,28 +69,47 @@ class Running:
     """What is running, for whoever asks it for its state."""
 
     bootstrap: str
-    publisher: Publisher
+    publisher: Publisher | None
     worker: Worker | None
     instruments: Instruments
+    contacts: tuple[Contact, ...]
+    bridged: Reading | None
+    ending: Ending
 
     def ready(self) -> tuple[bool, str]:
         """Whether it works, else why not."""
+        if self.ending.asked.is_set():
+            return False, "stopping"
+        problems = [contact.problem for contact in self.contacts]
+        problems += [part.problem for part in (self.publisher, self.bridged) if part]
+        for problem in filter(None, problems):
+            return False, problem
         return self.worker.ready() if self.worker else (True, "ready")
 
     async def snapshot(self) -> Snapshot:
         """What /metrics and the live view read."""
-        return await self.worker.snapshot() if self.worker else Snapshot(ready=True)
+        found = await self.worker.snapshot() if self.worker else Snapshot()
+        return replace(found, ready=self.ready()[0])
+
+
+_OVERHEARD = LastError()
+"""The newest warning of the libraries: they are not shown, but it may be the reason why nothing goes on."""
 
 
 def log_to_stderr(settings: Settings) -> None:
-    """Our own lines from the level in the settings on; what the libraries say, from warnings on, unless it is debug."""
+    """Our own lines, from the level in the settings on. The libraries' are kept back unless it is debug.
+
+    They say one problem many times a second, in words of their own, with tracebacks: what matters of it we say.
+    """
     level = settings.log.level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if level == "DEBUG":
+        return
     for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(
-            level if level == "DEBUG" else max(logging.WARNING, logging.getLevelName(level))
-        )
-    logging.getLogger("faust.agents.actor").setLevel(logging.CRITICAL)  # an agent that is stopped is no crash
+        library = logging.getLogger(name)
+        library.setLevel(logging.WARNING)
+        library.propagate, library.handlers = False, [_OVERHEARD]
+    threading.excepthook = lambda _: None  # threads of theirs: ours are pools, which hand on what is raised
 
 
 def policy(settings: Settings) -> Policy:
@@ -116,30 +142,45 @@ def plan(settings: Settings) -> Plan:
 
 
 async def run(settings: Settings, parts: Parts, tell: Tell) -> None:
-    """Run the parts until SIGINT or SIGTERM, or until one of them fails: then its exception is raised."""
-    stop = _stop_signal()
+    """Run the parts until SIGINT or SIGTERM, or until one of them fails: then its exception is raised.
+
+    Whatever happens then, the process is over STOP_SECONDS later (see streams.stopping).
+    """
+    ending = Ending()
+    ending.listen()
     async with AsyncExitStack() as stack:
-        starting = asyncio.create_task(_start(settings, parts, tell, stack))
-        if not await _unless(stop, starting):
-            return
-        running, server = starting.result()
-        tell(_said(settings, parts, server))
-        work = [asyncio.create_task(one) for one in _work(settings, parts, running, server, stop)]
-        failures = [running.worker.failed] if running.worker and running.worker.failed else []
-        await _until_stopped(stop, work, failures)
+        try:
+            await _serve(settings, parts, tell, stack, ending)
+        finally:
+            ending.begin()
+
+
+async def _serve(settings: Settings, parts: Parts, tell: Tell, stack: AsyncExitStack, ending: Ending) -> None:
+    starting = asyncio.create_task(_start(settings, parts, tell, stack, ending))
+    if not await _unless(ending.asked, starting):
+        return
+    running, server = starting.result()
+    tell(_said(settings, parts, server))
+    work = [asyncio.create_task(one) for one in _work(settings, parts, running, server)]
+    failures = [running.worker.failed] if running.worker and running.worker.failed else []
+    await _until_stopped(ending, work, failures)
 
 
 @contextlib.asynccontextmanager
-async def raw_topic(settings: Settings, tell: Tell) -> AsyncIterator[Publisher]:
-    """A publisher on the raw topic of a broker that runs already."""
-    bootstrap, options = settings.broker.bootstrap, client_options(settings.broker)
+async def raw_topic(settings: Settings) -> AsyncIterator[Publisher]:
+    """A publisher on the raw topic of a broker that runs already, or that is waited for."""
+    bootstrap, options = settings.broker.bootstrap, _options("broker", settings.broker)
     names = Names(settings.topics.prefix)
-    await prepare_topics(bootstrap, our_topics(names, settings.topics), options, tell)
+    contact = Contact(bootstrap, options, [names.raw])
+    await prepare_topics(bootstrap, our_topics(names, settings.topics), options, contact.lost)
     publisher = Publisher(bootstrap, names.raw, settings.topics.raw_partitions, options)
-    await publisher.start()
+    watching = asyncio.create_task(contact.watch())
     try:
+        await publisher.start()
         yield publisher
     finally:
+        watching.cancel()
+        await asyncio.wait([watching])
         await publisher.stop()
 
 
@@ -152,7 +193,7 @@ async def replay(settings: Settings, paths: Sequence[Path], how: Replay, tell: T
         TextColumn("{task.fields[lines]:,} lines"),
         TimeElapsedColumn(),
     )
-    async with raw_topic(settings, tell) as publisher:
+    async with raw_topic(settings) as publisher:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task("replaying", total=None, lines=0)
             total = 0
@@ -162,7 +203,7 @@ async def replay(settings: Settings, paths: Sequence[Path], how: Replay, tell: T
                 total += lines
                 progress.update(task, advance=size, lines=total)
 
-            await feeds.replay(publisher.send, paths, how, sent)
+            await feeds.replay(feeds.lasting(publisher.send), paths, how, sent)
     tell(f"{total:,} lines on {Names(settings.topics.prefix).raw}")
 
 
@@ -170,7 +211,7 @@ def generator_feed(rate: int) -> Feed:
     """Generated traffic of the present, `rate` records a second."""
 
     async def feed(publisher: Publisher, _: Settings) -> None:
-        await feeds.generate(publisher.send, rate)
+        await feeds.generate(feeds.lasting(publisher.send), rate)
 
     return feed
 
@@ -179,14 +220,30 @@ def files_feed(paths: Sequence[Path]) -> Feed:
     """Files, folders or `-`, as live traffic: that is what a person who starts with them wants to see move."""
 
     async def feed(publisher: Publisher, settings: Settings) -> None:
-        await feeds.replay(publisher.send, paths, Replay(live=True, format=settings.format or None), lambda *_: None)
+        send = feeds.lasting(publisher.send)
+        await feeds.replay(send, paths, Replay(live=True, format=settings.format or None), lambda *_: None)
         await asyncio.Event().wait()  # the tables stay to be looked at
 
     return feed
 
 
+def verify(settings: Settings) -> None:
+    """Refuse what is only found to be wrong when it is used: before anything starts. Raises ConfigError."""
+    _format(settings.format)
+    for arn, text in settings.ingest.formats.items():
+        try:
+            format_names(text)
+        except ValueError as problem:
+            raise ConfigError([f"ingest.formats.{arn}: {problem}"]) from None
+    access_keys(settings.ingest)
+    _tls(settings)
+    _options("broker", settings.broker)
+    _source_options(settings)
+
+
 def check(settings: Settings) -> list[str]:
-    """What `vpcflow check` prints: the settings in force, and what they would run."""
+    """What `vpcflow check` prints: the settings in force, and what they would run. Raises ConfigError."""
+    verify(settings)
     access = access_keys(settings.ingest)
     names = Names(settings.topics.prefix)
     scheme = "https" if settings.ingest.tls_cert else "http"
@@ -205,25 +262,58 @@ def check(settings: Settings) -> list[str]:
 # -- starting and stopping --------------------------------------------------------------------------------------------
 
 
-async def _start(settings: Settings, parts: Parts, tell: Tell, stack: AsyncExitStack) -> tuple[Running, Server]:
+async def _start(
+    settings: Settings, parts: Parts, tell: Tell, stack: AsyncExitStack, ending: Ending
+) -> tuple[Running, Server]:
+    """HTTP first: health is answered while the broker is waited for. What is stopped last is started first."""
     bootstrap = await stack.enter_async_context(_broker(settings, tell))
-    options, names, instruments = client_options(settings.broker), Names(settings.topics.prefix), Instruments()
-    publisher = Publisher(
-        bootstrap, names.raw, settings.topics.raw_partitions, options, settings.ingest.deadline_seconds
-    )
-    worker = Worker(bootstrap, settings.broker, plan(settings), instruments) if parts.worker else None
-    running = Running(bootstrap, publisher, worker, instruments)
+    running = _assembled(settings, parts, bootstrap, ending)
     tls = _tls(settings) if parts.ingest else None
     server = Server(settings.listen, _routes(settings, parts, running), RUNNER_OPTIONS, tls)
     await server.start()
     stack.push_async_callback(server.stop)
-    await prepare_topics(bootstrap, our_topics(names, settings.topics), options, tell)
-    await publisher.start()
-    stack.push_async_callback(publisher.stop)
-    if worker:
+    options, topics = _options("broker", settings.broker), our_topics(Names(settings.topics.prefix), settings.topics)
+    await prepare_topics(bootstrap, topics, options, running.contacts[0].lost)
+    for contact in running.contacts:
+        stack.push_async_callback(_cancelled, asyncio.create_task(contact.watch()))
+    if running.publisher:
+        stack.push_async_callback(running.publisher.stop)
+        await running.publisher.start()
+    if worker := running.worker:
+
+        async def stop_worker(_: object, problem: BaseException | None, __: object) -> None:
+            await worker.stop(failed=problem is not None)
+
+        stack.push_async_exit(stop_worker)
         await worker.start()
-        stack.push_async_callback(worker.stop)
     return running, server
+
+
+def _assembled(settings: Settings, parts: Parts, bootstrap: str, ending: Ending) -> Running:
+    """The parts, none of them started. contacts: our own cluster first."""
+    options, names, instruments = _options("broker", settings.broker), Names(settings.topics.prefix), Instruments()
+    publisher = Publisher(
+        bootstrap, names.raw, settings.topics.raw_partitions, options, settings.ingest.deadline_seconds
+    )
+    contacts = [Contact(bootstrap, options, [names.raw])]
+    if parts.bridge:
+        source = settings.bridge.broker
+        topics = settings.bridge.topics
+        contacts.append(Contact(source.bootstrap or bootstrap, _source_options(settings), topics))
+    return Running(
+        bootstrap=bootstrap,
+        publisher=publisher if parts.ingest or parts.bridge or parts.feed else None,
+        worker=Worker(bootstrap, settings.broker, plan(settings), instruments) if parts.worker else None,
+        instruments=instruments,
+        contacts=tuple(contacts),
+        bridged=Reading() if parts.bridge else None,
+        ending=ending,
+    )
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 @contextlib.asynccontextmanager
@@ -247,24 +337,49 @@ def _routes(settings: Settings, parts: Parts, running: Running) -> list[web.Rout
             return await asyncio.to_thread(exposition.render, await running.snapshot())
 
     routes = health_routes(running.ready, scrape)
-    return [*routes, *_firehose(settings, running)] if parts.ingest else routes
+    return [*routes, *_firehose(settings, running.publisher, running)] if parts.ingest and running.publisher else routes
 
 
-def _work(
-    settings: Settings, parts: Parts, running: Running, server: Server, stop: asyncio.Event
-) -> list[Coroutine[Any, Any, None]]:
+def _work(settings: Settings, parts: Parts, running: Running, server: Server) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the server and the worker."""
-    work = []
-    if parts.feed:
+    work = [_tell_unready(running)]
+    if parts.worker:
+        work.append(not_for_long(running.contacts[0], _PATIENCE_SECONDS))
+    if parts.feed and running.publisher:
         work.append(parts.feed(running.publisher, settings))
-    if parts.bridge:
-        work.append(_bridge(settings, running))
+    if parts.bridge and running.publisher:
+        work.append(_bridge(settings, running.publisher, running))
     if parts.watched:
-        work += _watch(running, server, stop)
+        work += _watch(running, server)
     return work
 
 
-def _watch(running: Running, server: Server, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+async def not_for_long(contact: Contact, seconds: float) -> None:
+    """Until the broker has not answered for so long: raises BrokerError then."""
+    while (left := seconds - contact.silent_seconds) > 0:  # noqa: ASYNC110 - silence is no event
+        await asyncio.sleep(left)
+    raise BrokerError(
+        f"Kafka at {contact.bootstrap} has not answered for {seconds:.0f} s; "
+        "nothing is lost, the next start waits for it and goes on from the last checkpoint"
+    )
+
+
+async def _tell_unready(running: Running) -> None:
+    """Say it when a process is not ready for long, with what the libraries said last: it may be the reason."""
+    since, told = time.monotonic(), ""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        ready, reason = running.ready()
+        if ready:
+            since, told = time.monotonic(), ""
+        elif time.monotonic() - since >= _UNREADY_SECONDS and reason != told:
+            log.warning(
+                "not ready for %.0f s: %s (%s)", time.monotonic() - since, reason, _OVERHEARD.line or "no more is known"
+            )
+            told = reason
+
+
+def _watch(running: Running, server: Server) -> list[Coroutine[Any, Any, None]]:
     urls = (
         ("metrics", f"{server.url}/metrics"),
         ("firehose", f"{server.url}/firehose"),
@@ -275,15 +390,7 @@ def _watch(running: Running, server: Server, stop: asyncio.Event) -> list[Corout
     if console.is_terminal:
         logging.getLogger().handlers = [errors]
     watcher = Watcher(View(uptime_seconds=0.0, broker=running.bootstrap, urls=urls), errors)
-    return [watcher.run(running.snapshot, running.ready), watch(watcher, console, stop)]
-
-
-def _stop_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
+    return [watcher.run(running.snapshot, running.ready), watch(watcher, console, running.ending.asked)]
 
 
 async def _unless(stop: asyncio.Event, work: asyncio.Task[Any]) -> bool:
@@ -300,18 +407,18 @@ async def _unless(stop: asyncio.Event, work: asyncio.Task[Any]) -> bool:
 
 
 async def _until_stopped(
-    stop: asyncio.Event, work: Sequence[asyncio.Task[None]], failures: Sequence[asyncio.Future[None]]
+    ending: Ending, work: Sequence[asyncio.Task[None]], failures: Sequence[asyncio.Future[None]]
 ) -> None:
-    """Until `stop`, or the first failure, which is raised. Work that ends well just ends."""
-    stopped = asyncio.create_task(stop.wait())
+    """Until the end is asked for, or the first failure, which is raised. Work that ends well just ends."""
+    stopped = asyncio.create_task(ending.asked.wait())
     pending: set[asyncio.Future[Any]] = {stopped, *work, *failures}
     try:
-        while not stop.is_set():
+        while not ending.asked.is_set():
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for one in done:
                 one.result()
     finally:
-        stop.set()
+        ending.begin()
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
@@ -330,11 +437,29 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if not ingest.tls_cert:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(ingest.tls_cert, ingest.tls_key)
+    try:
+        context.load_cert_chain(ingest.tls_cert, ingest.tls_key)
+    except OSError as problem:
+        expected = "expected a certificate chain and its key (ingest.tls_key), both PEM"
+        raise ConfigError([f"ingest.tls_cert: {expected}, found {ingest.tls_cert}: {problem}"]) from None
     return context
 
 
-def _firehose(settings: Settings, running: Running) -> list[web.RouteDef]:
+def _options(section: str, client: Client) -> Options:
+    """What clients need to reach the cluster of a section of the settings. Raises ConfigError."""
+    try:
+        return client_options(client)
+    except OSError as problem:
+        raise ConfigError([f"{section}.ssl_*: expected certificates and a key in PEM, found none: {problem}"]) from None
+
+
+def _source_options(settings: Settings) -> Options:
+    """The same for the cluster that the bridge reads."""
+    source = settings.bridge.broker
+    return _options("bridge.broker", source) if source.url else _options("broker", settings.broker)
+
+
+def _firehose(settings: Settings, publisher: Publisher, running: Running) -> list[web.RouteDef]:
     """The endpoint's routes. Raises ConfigError."""
     ingest = settings.ingest
     try:
@@ -344,21 +469,21 @@ def _firehose(settings: Settings, running: Running) -> list[web.RouteDef]:
             max_decompressed_bytes=ingest.max_decompressed_bytes, max_in_flight_bytes=ingest.max_in_flight_bytes,
             deadline_seconds=ingest.deadline_seconds, formats=ingest.formats,
         )  # fmt: skip
-        return firehose_routes(endpoint, running.publisher.send, running.instruments)
+        return firehose_routes(endpoint, publisher.send, running.instruments)
     except ValueError as problem:
         raise ConfigError([f"ingest.{problem}"]) from None
 
 
-async def _bridge(settings: Settings, running: Running) -> None:
+async def _bridge(settings: Settings, publisher: Publisher, running: Running) -> None:
     """Raises ConfigError."""
     bridge = settings.bridge
-    source = bridge.broker if bridge.broker.url else settings.broker
     try:
         wanted = BridgeSettings(
-            bootstrap=source.bootstrap or running.bootstrap, options=client_options(source), group=bridge.group,
-            topics=bridge.topics, own_prefix=f"{settings.topics.prefix}.", generation=bridge.generation,
-            format=settings.format,
+            bootstrap=bridge.broker.bootstrap or running.bootstrap, options=_source_options(settings),
+            group=bridge.group, topics=bridge.topics, own_prefix=f"{settings.topics.prefix}.",
+            generation=bridge.generation, format=settings.format,
         )  # fmt: skip
     except ValueError as problem:
         raise ConfigError([f"bridge.{problem}"]) from None
-    await run_bridge(wanted, running.publisher.send, running.instruments)
+    await running.contacts[-1].fine()
+    await run_bridge(wanted, publisher.send, running.instruments, reading=running.bridged)

@@ -6,8 +6,10 @@ Exit codes: 0 done, 1 something failed on the way, 2 the configuration or the co
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -15,39 +17,64 @@ import click
 from rich.console import Console
 
 from streams import app, brokerless, settings
+from streams.agents.worker import StateError
 from streams.core.parse import REASONS
 from streams.feeds import Replay
-from streams.kafka import TopicError
+from streams.kafka import BrokerError, TopicError
 from streams.report import Report, render
+from streams.sources.publish import BrokerUnavailable
+from streams.stopping import leave
 
 F = TypeVar("F", bound=Callable[..., Any])
+_INTERRUPTED = 130
 _BROKEN_PIPE = 141
+_FAILURES = (BrokerError, BrokerUnavailable, StateError, TopicError, OSError)
+"""What goes wrong outside of us, each with text for whoever reads it. Anything else is a bug: it has its traceback."""
 
 
 def main() -> None:
-    """Run the command line; every expected failure is one clear message, not a traceback."""
+    """Run the command line; every expected failure is one clear line, not a traceback, and the process ends."""
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.Abort:
-        sys.exit(130)
-    except click.ClickException as problem:
+        _end("interrupted", _INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as problem:
         problem.show()
         sys.exit(problem.exit_code)
+    except click.ClickException as problem:
+        _end(_usage(problem), problem.exit_code)
     except settings.ConfigError as problem:
         _end(str(problem), 2)
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
         sys.exit(_BROKEN_PIPE)
-    except (TopicError, OSError) as problem:
-        _end(str(problem), 1)
+    except _FAILURES as problem:
+        _end(_said(problem), 1)
+    except Exception:  # noqa: BLE001 - a bug of ours: told whole, and the process ends all the same
+        traceback.print_exc()
+        leave(1)
 
 
 def _end(message: str, code: int) -> NoReturn:
     for line in message.splitlines():
         click.echo(f"vpcflow: {line}", err=True)
-    sys.exit(code)
+    leave(code)
+
+
+def _said(problem: BaseException) -> str:
+    """The problem in words: the system's have the file in front, and no number."""
+    if isinstance(problem, OSError) and problem.filename is not None:
+        return f"{problem.filename}: {problem.strerror}"
+    return str(problem) or type(problem).__name__
+
+
+def _usage(problem: click.ClickException) -> str:
+    """What is wrong with the command line, and where it is told how it should be."""
+    context = getattr(problem, "ctx", None)
+    command = context.command_path if context else "vpcflow"
+    return f"{problem.format_message().rstrip('.')}; {command} --help shows what there is"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -67,15 +94,27 @@ def _settings_flags(*names: str) -> Callable[[F], F]:
     return add
 
 
+_FORMAT = "Fields of a line, '${version} ${account-id} ...'; default: its header, else AWS's default, else guessed."
 _FLAGS: dict[str, Callable[[Any], Any]] = {
     "config": click.option("--config", type=click.Path(path_type=Path), help="Settings file (YAML)."),
     "broker": click.option("--broker", metavar="URL", help="kafka://HOST:PORT[,HOST:PORT...] or embedded."),
+    "kafka": click.option("--broker", metavar="URL", help="kafka://HOST:PORT[,HOST:PORT...]. Needed, if not set."),
     "listen": click.option("--listen", metavar="HOST:PORT", help="Where HTTP is served; port 0 takes a free one."),
     "keys": click.option("--access-key-file", metavar="FILE", help="Keys that a Firehose post may carry, one a line."),
-    "format": click.option("--format", "format_", metavar="FIELDS", help="'${version} ${account-id} ...'."),
+    "format": click.option("--format", "format_", metavar="FIELDS", help=_FORMAT),
 }
+
+
+def _readable(_context: click.Context, _argument: click.Parameter, paths: Sequence[Path]) -> Sequence[Path]:
+    """Refuse before anything is read or started."""
+    for path in paths:
+        if str(path) != "-" and not path.exists():
+            raise click.BadParameter(f"{path}: no such file or folder")
+    return paths
+
+
 _KEYS = {"broker": "broker.url", "listen": "listen", "access_key_file": "ingest.access_key_file", "format_": "format"}
-_PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
+_PATHS = click.argument("paths", nargs=-1, type=click.Path(path_type=Path, allow_dash=True), callback=_readable)
 
 
 def _pace(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
@@ -91,7 +130,10 @@ def _pace(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 
 def _load(config: Path | None, **flags: object) -> settings.Settings:
-    return settings.load(config, flags={_KEYS[name]: value for name, value in flags.items()})
+    """Settings that can be used. Raises ConfigError."""
+    loaded = settings.load(config, flags={_KEYS.get(name, name): value for name, value in flags.items()})
+    app.verify(loaded)
+    return loaded
 
 
 @cli.command()
@@ -105,7 +147,11 @@ def _load(config: Path | None, **flags: object) -> settings.Settings:
 def up(
     config: Path | None, *, replay: bool, no_generator: bool, rate: int, paths: Sequence[Path], **flags: str
 ) -> None:
-    """Everything in one process: broker, ingest endpoint, worker, and traffic to look at."""
+    """Run everything in one process, with traffic to look at.
+
+    That is a broker in memory (or --broker), the ingest endpoint, a worker with /metrics, and generated records, or
+    those of --replay PATHS (files, folders or - for standard input), or none. Ctrl-C ends it.
+    """
     if bool(paths) != replay:
         raise click.UsageError("--replay goes with one PATH or more: vpcflow up --replay PATH...")
     loaded = _load(config, **flags)
@@ -114,33 +160,41 @@ def up(
 
 
 @cli.command()
-@_settings_flags("broker", "listen", "format")
+@_settings_flags("kafka", "listen", "format")
 def worker(config: Path | None, **flags: str) -> None:
-    """Parse, count, and serve /metrics: as many as the raw topic has partitions."""
+    """Parse, count, and serve /metrics.
+
+    Workers share the partitions of the raw topic: run one, or as many as there are partitions.
+    """
     _run(_with_broker(_load(config, **flags)), app.Parts(worker=True))
 
 
 @cli.command()
-@_settings_flags("broker", "listen", "keys")
+@_settings_flags("kafka", "listen", "keys")
 def ingest(config: Path | None, **flags: str) -> None:
-    """Take posts of Amazon Data Firehose at /firehose."""
+    """Take posts of Amazon Data Firehose at /firehose.
+
+    They go to the raw topic, for the workers; the answer is 200 once the broker has confirmed.
+    """
     _run(_with_broker(_load(config, **flags)), app.Parts(ingest=True))
 
 
 @cli.command()
-@_settings_flags("broker", "listen")
+@_settings_flags("kafka", "listen")
 @click.option("--topic", "topics", multiple=True, metavar="TOPIC", help="A topic to read; repeat for more.")
 def bridge(config: Path | None, topics: Sequence[str], **flags: str) -> None:
-    """Put the flow logs of other Kafka topics on the raw topic."""
-    given = {_KEYS[name]: value for name, value in flags.items()}
-    loaded = _with_broker(settings.load(config, flags={**given, "bridge.topics": tuple(topics)}))
+    """Put the flow logs of other Kafka topics on the raw topic.
+
+    Those topics may be on another cluster: settings bridge.broker.
+    """
+    loaded = _with_broker(_load(config, **{"bridge.topics": tuple(topics), **flags}))
     if not loaded.bridge.topics:
         raise settings.ConfigError(["bridge.topics: expected one topic or more, found none; --topic NAME adds one"])
     _run(loaded, app.Parts(bridge=True))
 
 
 @cli.command()
-@_settings_flags("broker", "format")
+@_settings_flags("kafka", "format")
 @click.option(
     "--pace",
     callback=_pace,
@@ -153,19 +207,27 @@ def bridge(config: Path | None, topics: Sequence[str], **flags: str) -> None:
 def replay(
     config: Path | None, *, pace: float | None, live: bool, again: bool, paths: Sequence[Path], **flags: str
 ) -> None:
-    """Put the records of files, folders or - (standard input) on the raw topic."""
+    """Put the records of files on the raw topic.
+
+    PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input. The workers count them
+    as history. The same command again counts nothing twice.
+    """
     loaded = _with_broker(_load(config, **flags))
-    asyncio.run(
-        app.replay(loaded, _some(paths), Replay(pace=pace, live=live, again=again, format=loaded.format or None), _tell)
-    )
+    how = Replay(pace=pace, live=live, again=again, format=loaded.format or None)
+    app.log_to_stderr(loaded)
+    _finish(app.replay(loaded, _some(paths), how, _tell))
 
 
 @cli.command()
-@click.option("--format", "format_", metavar="FIELDS", help="'${version} ${account-id} ...'; default: header, else v2.")
+@click.option("--format", "format_", metavar="FIELDS", help=_FORMAT)
 @click.option("--rejects", type=click.File("wb"), help="Gets an object for each bad line: reason, line, number.")
 @_PATHS
 def parse(format_: str | None, rejects: Any, paths: Sequence[Path]) -> None:  # noqa: ANN401 - a binary file of click's
-    """Print the records of files, folders or - as JSON, an object a line."""
+    """Print the records of files as JSON, an object a line.
+
+    PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input. Keys are AWS's names;
+    what is - in the line is null.
+    """
     bad = brokerless.parse_files(_some(paths), format_, click.get_binary_stream("stdout"), rejects)
     if bad:
         click.echo(f"vpcflow: {bad} bad lines" + ("" if rejects else "; --rejects FILE shows them"), err=True)
@@ -176,7 +238,10 @@ def parse(format_: str | None, rejects: Any, paths: Sequence[Path]) -> None:  # 
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the report.")
 @_PATHS
 def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flags: str) -> None:
-    """Report what is in files, folders or -."""
+    """Report what is in files: totals, top interfaces and ports, bad lines.
+
+    PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input.
+    """
     loaded = _load(config, **flags)
     found = brokerless.analyze_files(_some(paths), loaded.format or None, loaded.panes)
     if as_json:
@@ -188,7 +253,10 @@ def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flag
 @cli.command()
 @_settings_flags("broker", "listen", "keys", "format")
 def check(config: Path | None, **flags: str) -> None:
-    """Validate the configuration and say what it would run. Nothing is started."""
+    """Validate the settings and say what they would run.
+
+    Nothing is started, and no broker is asked.
+    """
     for line in app.check(_load(config, **flags)):
         click.echo(line)
 
@@ -210,7 +278,13 @@ def _with_broker(loaded: settings.Settings) -> settings.Settings:
 
 def _run(loaded: settings.Settings, parts: app.Parts) -> None:
     app.log_to_stderr(loaded)
-    asyncio.run(app.run(loaded, parts, _tell))
+    _finish(app.run(loaded, parts, _tell))
+
+
+def _finish(work: Coroutine[Any, Any, None]) -> NoReturn:
+    """Run to the end, and end. The loop is not closed: that waits for all that libraries left behind."""
+    asyncio.Runner().run(work)
+    leave(0)
 
 
 def _tell(line: str) -> None:

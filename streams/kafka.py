@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     InvalidReplicationFactorError,
     KafkaConnectionError,
@@ -19,6 +23,9 @@ from aiokafka.errors import (
 
 from streams.names import Names
 from streams.settings import Client, Topics
+from streams.stopping import within
+
+log = logging.getLogger(__name__)
 
 LARGEST_MESSAGE = 8 * 1024 * 1024
 """Bytes of the largest message that our topics take: an undecodable payload is kept whole."""
@@ -27,6 +34,8 @@ HOUR_MS = 3_600_000
 LONGEST_PAUSE = 10.0
 REQUEST_MS = 10_000
 METADATA_PAUSE = 0.05
+ASK_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
 
 Options = Mapping[str, object]
 """Keyword arguments that every aiokafka client takes besides its address."""
@@ -123,6 +132,89 @@ async def prepare_topics(
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
+class Contact:
+    """Whether a cluster answers and has the topics, asked every ASK_SECONDS over a connection of its own.
+
+    `problem` is empty while it does, else the reason in one line with the address. It is told when it changes, once:
+    the clients themselves would say the same several times a second, each in its own words.
+    """
+
+    def __init__(self, bootstrap: str, options: Options, topics: Sequence[str] = ()) -> None:
+        """bootstrap: host:port[,host:port...]. Nothing is asked yet."""
+        self.bootstrap = bootstrap
+        self.problem = f"not connected to Kafka at {bootstrap} yet"
+        self._options = options
+        self._topics = tuple(topics)
+        self._answered = time.monotonic()
+        self._told = False
+        self._fine = asyncio.Event()
+        self._client: AIOKafkaClient | None = None
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since the last answer."""
+        return time.monotonic() - self._answered
+
+    def lost(self, problem: str) -> None:
+        """Take note that it does not answer, or not as it should."""
+        if problem != self.problem:
+            log.warning("%s", problem)
+        self.problem, self._told = problem, True
+        self._fine.clear()
+
+    async def fine(self) -> None:
+        """Wait until it answers and has the topics."""
+        await self._fine.wait()
+
+    async def watch(self) -> None:
+        """Ask until cancelled."""
+        try:
+            while True:
+                await self._ask()
+                await asyncio.sleep(ASK_SECONDS)
+        finally:
+            await self._hang_up()
+
+    async def _ask(self) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                missing = await self._missing()
+        except (KafkaError, OSError) as error:
+            await self._hang_up()
+            self.lost(f"can't reach Kafka at {self.bootstrap}: {_reason(error)}; trying again")
+            return
+        self._answered = time.monotonic()
+        if missing:
+            self.lost(f"Kafka at {self.bootstrap} has no topic {', '.join(missing)}; waiting for it")
+            return
+        if self._told:
+            log.info("Kafka at %s is there", self.bootstrap)
+        self.problem, self._told = "", False
+        self._fine.set()
+
+    async def _missing(self) -> list[str]:
+        """The topics that are not there. Raises KafkaError, OSError: no answer."""
+        if self._client is None:
+            client = self._client = AIOKafkaClient(
+                bootstrap_servers=self.bootstrap, request_timeout_ms=int(ANSWER_SECONDS * 1000), **self._options
+            )
+            await client.bootstrap()
+            answered = await client.set_topics(self._topics)
+        else:
+            answered = await self._client.force_metadata_update()
+        if not answered:
+            raise KafkaConnectionError
+        known = self._client.cluster.topics()
+        return [topic for topic in self._topics if topic not in known]
+
+    async def _hang_up(self) -> None:
+        """Drop the connection: brokers may come back at other addresses."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(KafkaError, OSError):
+                await within(ANSWER_SECONDS, client.close())
+
+
 def _kept(hours: int) -> Mapping[str, str]:
     return {
         "cleanup.policy": "delete",
@@ -144,7 +236,9 @@ def _compacted() -> Mapping[str, str]:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, KafkaConnectionError):
-        return "nobody answers there, or not as security_protocol says"
+        return "nobody answers there, or not as security_protocol and sasl_* say"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     return " ".join((str(error).strip() or type(error).__name__).split())
 
 

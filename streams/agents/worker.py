@@ -6,13 +6,16 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import faust
 import polars as pl
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP
 from yarl import URL
 
@@ -24,16 +27,29 @@ from streams.core.combine import Meta, Policy, RawPartition
 from streams.core.known import INFO_SCHEMA
 from streams.core.roll import SummaryPartition
 from streams.core.tables import TABLES
-from streams.kafka import LARGEST_MESSAGE, tls_context
+from streams.kafka import LARGEST_MESSAGE, BrokerError, tls_context
 from streams.metrics import Instruments, Snapshot
 from streams.names import Names
 from streams.settings import Client
+from streams.stopping import within
 
 log = logging.getLogger(__name__)
 
 _STALLED_SECONDS = 60.0
 """With messages waiting and none taken for so long, the worker is not ready."""
-_STOP_SECONDS = 4.0
+_SETTLE_SECONDS = 5.0
+_LEAVE_SECONDS = 3.0
+_BROKEN = (KafkaError, FaustError, OSError)
+"""What the libraries raise when Kafka is gone, slow or says no. A TimeoutError is an OSError."""
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError)
+"""What reading a row raises that is not one of ours, or not of this release."""
+_FAUST = "faust"
+_PLAIN = ("meta", "origins", "stamp")
+"""Rows that hold no frames."""
+
+
+class StateError(Exception):
+    """A row of a changelog can't be read. One line: which, why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +73,14 @@ class Worker:
     def __init__(self, bootstrap: str, client: Client, plan: Plan, instruments: Instruments) -> None:
         """bootstrap: host:port[,host:port...]. Nothing is reached yet."""
         self._plan = plan
+        self._bootstrap = bootstrap
+        self._datadir = tempfile.TemporaryDirectory(prefix="vpcflow-")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="core")
         self._stopping = False
         self._recovered: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] | None = None
-        self.app = _faust_app(bootstrap, client, plan)
+        self.app = _faust_app(bootstrap, client, plan, self._datadir.name)
         names, topic = plan.names, self.app.topic
         raw = topic(names.raw, value_serializer="raw", key_serializer="raw")
         summaries = topic(names.summaries, value_serializer="raw", key_serializer="raw")
@@ -84,27 +102,37 @@ class Worker:
         self.app.on_partitions_assigned.connect(self._assigned)  # type: ignore[arg-type]
 
     async def start(self) -> None:
-        """Join the group and begin. The topics must exist."""
+        """Join the group and begin. The topics must exist. Raises BrokerError."""
         self.failed = asyncio.get_running_loop().create_future()
         self.app.finalize()
-        await self.app.start()
-        self._tasks = [
-            asyncio.create_task(loop.run(stopping=lambda: self._stopping), name=loop.name) for loop in self._loops
-        ]
-        self._tasks.append(asyncio.create_task(self._watch_faust(), name="faust"))
+        try:
+            await self.app.start()
+        except _BROKEN as problem:
+            raise self._lost(problem) from problem
+        self._tasks = [asyncio.create_task(self._run(loop), name=loop.name) for loop in self._loops]
+        self._tasks.append(asyncio.create_task(self._watch_faust(), name=_FAUST))
         for task in self._tasks:
             task.add_done_callback(self._ended)
 
-    async def stop(self) -> None:
-        """Settle what was taken, leave the group. After a failure nothing is settled: it is read again."""
+    async def stop(self, *, failed: bool = False) -> None:
+        """Settle what was taken, leave the group. After a failure nothing is settled: it is read again.
+
+        Raises BrokerError when Kafka does not answer in time; all is stopped then as well as it can be.
+        """
         self._stopping = True
-        if self.failed is not None and not self.failed.done():
-            for loop in self._loops:
-                await _within(_STOP_SECONDS, loop.settle(), "the last checkpoint")
+        failed = failed or (self.failed is not None and self.failed.done())
+        settled = failed or await self._settled()
         for task in self._tasks:
             task.cancel()
-        await _within(_STOP_SECONDS, self.app.stop(), "leaving the group")
+        left = await self._left()
         self._thread.shutdown(wait=False)
+        self._datadir.cleanup()
+        if not (failed or (settled and left)):
+            missing = "leaving the group" if settled else "the last checkpoint"
+            raise BrokerError(
+                f"stopped without {missing}: Kafka at {self._bootstrap} does not answer; "
+                "nothing is lost, what was not saved is read again"
+            )
 
     def ready(self) -> tuple[bool, str]:
         """Whether tables are recovered and progress is being made; else why not."""
@@ -165,7 +193,7 @@ class Worker:
         try:
             await loop.open_all(partitions_of(loop.topic, self.app.consumer.assignment()))
         except Exception as problem:  # noqa: BLE001 - whatever it is, it is fatal and told
-            self._fail(problem)
+            self._fail(await self._explained(loop, problem))
         else:
             self._recovered.add(name)
 
@@ -182,10 +210,53 @@ class Worker:
         mine = {loop.topic: partitions_of(loop.topic, assigned) for loop in self._loops}
         log.info("partitions assigned: %s", ", ".join(f"{topic} {mine[topic]}" for topic in mine))
 
+    async def _run(self, loop: Loop[Any]) -> None:
+        try:
+            await loop.run(stopping=lambda: self._stopping)
+        except (*_BROKEN, *_UNREADABLE) as problem:
+            raise await self._explained(loop, problem) from problem
+
     async def _watch_faust(self) -> None:
         await self.app.wait_until_stopped()
         if not self._stopping:
-            raise self.app.crash_reason or RuntimeError("the Faust app stopped by itself")
+            reason = self.app.crash_reason or RuntimeError("the Faust app stopped by itself")
+            raise self._lost(reason) if isinstance(reason, _BROKEN) else reason
+
+    async def _settled(self) -> bool:
+        """Whether the last checkpoint is written. The loops end by themselves: a cut would only leave it half done."""
+        running = [task for task in self._tasks if task.get_name() != _FAUST]
+        try:
+            return await within(_SETTLE_SECONDS, asyncio.gather(*running, *(loop.settle() for loop in self._loops)))
+        except (*_BROKEN, BrokerError, StateError):
+            return False
+
+    async def _left(self) -> bool:
+        try:
+            return await within(_LEAVE_SECONDS, self.app.stop())
+        except _BROKEN:
+            return False
+
+    async def _explained(self, loop: Loop[Any], problem: Exception) -> Exception:
+        """The problem as an operator can use it, where it is one of theirs: else it is a bug, and stays what it is."""
+        if isinstance(problem, _BROKEN):
+            return self._lost(problem)
+        partitions = partitions_of(loop.topic, self.app.consumer.assignment())
+        found = await loop.in_core(_unreadable, loop, partitions) if isinstance(problem, _UNREADABLE) else None
+        if found is None:
+            return problem
+        partition, key, why = found
+        topic = self._plan.names.combine_changelog if loop is self.combine else self._plan.names.roll_changelog
+        return StateError(
+            f"state that can't be read: topic {topic}, partition {partition}, key {key}: {why}; "
+            "use the release that wrote it, or begin anew with another topics.prefix"
+        )
+
+    def _lost(self, problem: BaseException) -> BrokerError:
+        reason = " ".join(str(problem).split()) or "no answer in time"
+        return BrokerError(
+            f"Kafka at {self._bootstrap} failed the worker: {reason}; "
+            "nothing is lost, the next start goes on from the last checkpoint"
+        )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not (self._stopping or task.cancelled()):
@@ -196,11 +267,26 @@ class Worker:
             self.failed.set_exception(problem)
 
 
-async def _within(seconds: float, work: Any, what: str) -> None:  # noqa: ANN401 - any awaitable
-    try:
-        await asyncio.wait_for(work, seconds)
-    except TimeoutError:
-        log.warning("gave up waiting for %s after %s s; what was not saved is read again", what, seconds)
+def _unreadable(loop: Loop[Any], partitions: Iterable[int]) -> tuple[int, str, str] | None:
+    """Partition, key and reason of the first row that can't be read by itself. Slow: for a worker that ends anyway."""
+    for partition in partitions:
+        for name, value in _rows(loop, partition).items():
+            try:
+                _read_row(loop, partition, name, value)
+            except _UNREADABLE as problem:
+                return partition, f"{partition}/{name}", " ".join(str(problem).split()) or type(problem).__name__
+    return None
+
+
+def _rows(loop: Loop[Any], partition: int) -> dict[str, bytes]:
+    prefix, store = f"{partition}/".encode(), loop.table.data
+    return {key[len(prefix) :].decode(errors="replace"): store[key] for key in list(store) if key.startswith(prefix)}
+
+
+def _read_row(loop: Loop[Any], partition: int, name: str, value: bytes) -> None:
+    loop.state.open(partition, {name: value})
+    if name.partition("/")[0] not in _PLAIN:
+        tables.decode(value)  # some states leave that for the time when they need the row
 
 
 def _read(raw: Mapping[int, RawPartition], rolled: Mapping[int, SummaryPartition]) -> dict[str, Any]:
@@ -228,8 +314,8 @@ def _credentials(client: Client) -> faust.SASLCredentials | faust.SSLCredentials
     )  # fmt: skip
 
 
-def _faust_app(bootstrap: str, client: Client, plan: Plan) -> faust.App:
-    return faust.App(
+def _faust_app(bootstrap: str, client: Client, plan: Plan, datadir: str) -> faust.App:
+    app = faust.App(
         plan.names.group,
         broker=[URL(f"kafka://{address}") for address in bootstrap.split(",")],
         broker_credentials=_credentials(client),
@@ -251,6 +337,23 @@ def _faust_app(bootstrap: str, client: Client, plan: Plan) -> faust.App:
         stream_recovery_delay=0.0,
         table_cleanup_interval=3600.0,
         table_standby_replicas=0,
-        datadir=tempfile.mkdtemp(prefix="vpcflow-"),
+        datadir=datadir,
         worker_redirect_stdouts=False,
     )
+    app.transport.Consumer = _Consumer  # type: ignore[misc]  # of this transport only, not of the class
+    return app
+
+
+class _Thread(AIOKafkaConsumerThread):
+    logger = logging.getLogger("faust.consumer")  # else it would be ours, by the module
+
+    def on_crash(self, msg: str, *fmt: Any, **_: Any) -> None:  # noqa: ANN401 - mode's
+        """Instead of a traceback on stderr: what broke is told by whoever waits for the consumer."""
+        log.debug("%s", msg.format(*fmt))
+
+
+class _Consumer(Consumer):
+    logger = _Thread.logger
+
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)

@@ -73,18 +73,37 @@ class BridgeSettings:
         return format_names(text) if text else None
 
 
+@dataclass
+class Reading:
+    """How a bridge gets on. problem: why it reads nothing at this moment, in one line; empty: it reads."""
+
+    problem: str = "the bridge has not read from its source yet"
+
+
 async def run_bridge(
-    settings: BridgeSettings, publish: Publish, counts: Counts, clock: Callable[[], float] = time.time
+    settings: BridgeSettings,
+    publish: Publish,
+    counts: Counts,
+    clock: Callable[[], float] = time.time,
+    reading: Reading | None = None,
 ) -> None:
     """Bridge until cancelled. publish: as Publisher.send. What was not stored then is read again the next time."""
-    await _Bridge(settings, publish, counts, clock).run()
+    await _Bridge(settings, publish, counts, clock, reading).run()
 
 
 class _Bridge(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """A consumer and a lane for each partition that it reads."""
 
-    def __init__(self, settings: BridgeSettings, publish: Publish, counts: Counts, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: BridgeSettings,
+        publish: Publish,
+        counts: Counts,
+        clock: Callable[[], float],
+        reading: Reading | None = None,
+    ) -> None:
         self._settings = settings
+        self._reading = reading or Reading()
         self._publish = publish
         self._counts = counts
         self._clock = clock
@@ -152,9 +171,11 @@ class _Bridge(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
                 timeout_ms=int(wait * 1000) + 1, max_records=self._settings.poll_records
             )
         except KafkaError as problem:
+            self._reading.problem = f"can't read from Kafka at {self._settings.bootstrap} ({problem})"
             self._tell("can't read from Kafka at %s (%s); trying again", self._settings.bootstrap, problem)
             await asyncio.sleep(_FIRST_PAUSE)
             return {}
+        self._reading.problem = ""
         return found
 
     def _take(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
