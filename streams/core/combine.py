@@ -302,10 +302,15 @@ class RawPartition:
         if not alone and not self._is_plain(lines, parsed):
             self._singly = _PATIENCE
             return False
-        if not alone and self._sweeps(self._horizon(self._newest(parsed))):
+        if not alone and self._may_forget(self._horizon(self._newest(parsed))):
             return False
         self._apply(lines, parsed, out)
         return True
+
+    def _may_forget(self, horizon: int) -> bool:
+        """Whether keys may leave when the panes kept apart begin at `horizon`. Those of plain lines are too young."""
+        knows = any(frame.height for frame in self.known.admitted.values())
+        return self._sweeps(horizon) and (knows or self.policy.key_ttl < self.policy.lateness)
 
     def _is_plain(self, lines: _Lines, parsed: Parsed) -> bool:
         """Whether every line was a record of the given format, none late and none from the future."""
@@ -584,11 +589,18 @@ def _measure_delay(lines: _Lines, rows: pl.DataFrame, out: Folded) -> None:
     """How long after its end each record arrived. A replay's delay says nothing."""
     if lines.first.replay:
         return
-    ends = list(accumulate(message.value.count(b"\n", 0, -1) + 1 for _, message in lines.messages))
-    arrivals = pl.Series([message.arrival_ms // 1000 for _, message in lines.messages], dtype=pl.Int64)
-    at = pl.Series(ends, dtype=pl.UInt32).search_sorted(rows.get_column("line"), side="right")
-    delay = (arrivals.gather(at) - rows.get_column("last")).clip(lower_bound=0)
+    delay = rows.select((_arrivals(lines, rows) - pl.col("last")).clip(lower_bound=0)).to_series()
     out.delay_sum += cast("int", delay.sum())
     buckets = pl.Series(DELAY_BUCKETS, dtype=pl.Int64).search_sorted(delay, side="left")
     for bucket, count in buckets.value_counts().iter_rows():
         out.delays[bucket] += count
+
+
+def _arrivals(lines: _Lines, rows: pl.DataFrame) -> pl.Expr:
+    """When the message of each row arrived, in epoch seconds. Lines are counted only where messages differ in that."""
+    arrivals = [message.arrival_ms // 1000 for _, message in lines.messages]
+    if min(arrivals) == max(arrivals):
+        return pl.lit(arrivals[0])
+    ends = list(accumulate(message.value.count(b"\n", 0, -1) + 1 for _, message in lines.messages))
+    at = pl.Series(ends, dtype=pl.UInt32).search_sorted(rows.get_column("line"), side="right")
+    return pl.lit(pl.Series(arrivals, dtype=pl.Int64).gather(at))
