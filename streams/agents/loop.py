@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _CONFIRM_SECONDS = 60.0
 """How long a write to the broker may take before the worker gives up and is started again from its checkpoint."""
 
-_REST = 4
+_REST = 12
 """After a flush or a checkpoint, so many times its length go to other work."""
 
 _TRIES = 3
