@@ -247,16 +247,20 @@ def check(settings: Settings) -> list[str]:
     access = access_keys(settings.ingest)
     names = Names(settings.topics.prefix)
     scheme = "https" if settings.ingest.tls_cert else "http"
-    posts = f"/firehose {f'with {len(access)} access keys' if access else 'without an access key'}"
+    posts = f"/firehose with {_count(len(access), 'access key') if access else 'no access key'}"
     return [
         yaml.safe_dump(redacted(settings), sort_keys=False).rstrip(),
         "",
         f"broker: {settings.broker.url}",
-        *(f"topic: {spec.name}, {spec.partitions} partitions" for spec in our_topics(names, settings.topics)),
+        *(f"topic: {one.name}, {_count(one.partitions, 'partition')}" for one in our_topics(names, settings.topics)),
         f"listens: {scheme}://{settings.listen} ({posts}, /metrics, /livez, /readyz)",
         f"bridge: {', '.join(settings.bridge.topics) or 'nothing to bridge'}",
         "configuration: ok",
     ]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
 # -- starting and stopping --------------------------------------------------------------------------------------------

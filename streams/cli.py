@@ -6,10 +6,11 @@ Exit codes: 0 done, 1 something failed on the way, 2 the configuration or the co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from streams import app, brokerless, settings
 from streams.agents.worker import StateError
+from streams.core.fields import parse_format, unknown_names
 from streams.core.parse import REASONS
 from streams.feeds import Replay
 from streams.kafka import BrokerError, TopicError
@@ -35,7 +37,7 @@ _FAILURES = (BrokerError, BrokerUnavailable, StateError, TopicError, OSError)
 def main() -> None:
     """Run the command line; every expected failure is one clear line, not a traceback, and the process ends."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="vpcflow", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.Abort:
@@ -47,9 +49,6 @@ def main() -> None:
         _end(_usage(problem), problem.exit_code)
     except settings.ConfigError as problem:
         _end(str(problem), 2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
-        sys.exit(_BROKEN_PIPE)
     except _FAILURES as problem:
         _end(_said(problem), 1)
     except Exception:  # noqa: BLE001 - a bug of ours: told whole, and the process ends all the same
@@ -72,9 +71,21 @@ def _said(problem: BaseException) -> str:
 
 def _usage(problem: click.ClickException) -> str:
     """What is wrong with the command line, and where it is told how it should be."""
-    context = getattr(problem, "ctx", None)
-    command = context.command_path if context else "vpcflow"
+    if not isinstance(problem, click.UsageError):
+        return problem.format_message()
+    command = problem.ctx.command_path if problem.ctx else "vpcflow"
     return f"{problem.format_message().rstrip('.')}; {command} --help shows what there is"
+
+
+@contextlib.contextmanager
+def _to_a_pipe() -> Iterator[None]:
+    """Whoever reads our output may have seen enough, as `head` does: that is an end, quietly."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+        sys.exit(_BROKEN_PIPE)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -94,7 +105,8 @@ def _settings_flags(*names: str) -> Callable[[F], F]:
     return add
 
 
-_FORMAT = "Fields of a line, '${version} ${account-id} ...'; default: its header, else AWS's default, else guessed."
+_EXAMPLE = "${version} ${account-id} ..."
+_FORMAT = f"Fields of a line, '{_EXAMPLE}'; default: its header, else AWS's default, else guessed."
 _FLAGS: dict[str, Callable[[Any], Any]] = {
     "config": click.option("--config", type=click.Path(path_type=Path), help="Settings file (YAML)."),
     "broker": click.option("--broker", metavar="URL", help="kafka://HOST:PORT[,HOST:PORT...] or embedded."),
@@ -109,7 +121,7 @@ def _readable(_context: click.Context, _argument: click.Parameter, paths: Sequen
     """Refuse before anything is read or started."""
     for path in paths:
         if str(path) != "-" and not path.exists():
-            raise click.BadParameter(f"{path}: no such file or folder")
+            raise click.UsageError(f"{path}: no such file or folder")
     return paths
 
 
@@ -132,8 +144,23 @@ def _pace(_context: click.Context, _option: click.Parameter, text: str | None) -
 def _load(config: Path | None, **flags: object) -> settings.Settings:
     """Settings that can be used. Raises ConfigError."""
     loaded = settings.load(config, flags={_KEYS.get(name, name): value for name, value in flags.items()})
+    _check_format(loaded.format)
     app.verify(loaded)
     return loaded
+
+
+def _check_format(text: str | None) -> None:
+    """A name that AWS does not have is kept, for it may have it tomorrow. It is told: a slip looks the same."""
+    try:
+        fmt = parse_format(text) if text else ()
+    except ValueError as problem:
+        raise settings.ConfigError([f"format: {problem}"]) from None
+    strange = unknown_names(fmt)
+    if fmt and len(strange) == len(fmt):
+        raise settings.ConfigError([f"format: expected fields of flow logs, '{_EXAMPLE}', found {text!r}"])
+    for name, near in strange.items():
+        hint = f" (did you mean {near}?)" if near else ""
+        _tell(f"vpcflow: format: AWS has no field {name}{hint}; its values are kept as they are")
 
 
 @cli.command()
@@ -228,9 +255,12 @@ def parse(format_: str | None, rejects: Any, paths: Sequence[Path]) -> None:  # 
     PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input. Keys are AWS's names;
     what is - in the line is null.
     """
-    bad = brokerless.parse_files(_some(paths), format_, click.get_binary_stream("stdout"), rejects)
+    _check_format(format_)
+    with _to_a_pipe():
+        bad = brokerless.parse_files(_some(paths), format_, click.get_binary_stream("stdout"), rejects)
     if bad:
-        click.echo(f"vpcflow: {bad} bad lines" + ("" if rejects else "; --rejects FILE shows them"), err=True)
+        said = f"{bad:,} bad line{'s' if bad > 1 else ''}"
+        _tell(f"vpcflow: {said}{'' if rejects else '; --rejects FILE shows what is wrong with them'}")
 
 
 @cli.command()
@@ -238,16 +268,17 @@ def parse(format_: str | None, rejects: Any, paths: Sequence[Path]) -> None:  # 
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the report.")
 @_PATHS
 def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flags: str) -> None:
-    """Report what is in files: totals, top interfaces and ports, bad lines.
+    """Report what is in files: traffic, interfaces, ports, bad lines.
 
     PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input.
     """
     loaded = _load(config, **flags)
     found = brokerless.analyze_files(_some(paths), loaded.format or None, loaded.panes)
-    if as_json:
-        click.echo(brokerless.write_json(found))
-    else:
-        render(cast("Report", found), Console(), REASONS)
+    with _to_a_pipe():
+        if as_json:
+            click.echo(brokerless.write_json(found))
+        else:
+            render(cast("Report", found), Console(), REASONS)
 
 
 @cli.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -78,4 +79,6 @@ class Server:
 
 def _reason(problem: OSError) -> str:
     """The system's own words: asyncio puts the address around them, or all addresses of a name."""
-    return os.strerror(problem.errno).lower() if problem.errno else str(problem)
+    if problem.errno and not isinstance(problem, socket.gaierror):
+        return os.strerror(problem.errno).lower()
+    return (problem.strerror or str(problem)).lower()
