@@ -14,7 +14,7 @@ from streams.core.analysis import Analysis
 from streams.core.fields import Format, parse_format
 from streams.core.parse import Parsed, decode_tags, parse, reject_text, to_ndjson
 from streams.settings import ConfigError, Panes
-from streams.sources.files import Piece, pieces
+from streams.sources.files import Piece, files, pieces
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,24 @@ def parse_files(paths: Sequence[Path], fmt: str | None, out: BinaryIO, rejects: 
 
 
 def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes) -> dict[str, object]:
-    """The object that `vpcflow analyze --json` prints (see core.analysis), with `files`: path, lines, error."""
+    """The object that `vpcflow analyze --json` prints (see core.analysis), with `files`: path, lines, error.
+
+    `files` names each one that was looked into, the empty ones too.
+    """
     analysis = Analysis(panes.seconds, panes.assign, panes.max_span_seconds)
-    files: dict[str, dict[str, object]] = {}
-    for read in read_files(paths, fmt):
-        entry = files.setdefault(read.piece.path, {"path": read.piece.path, "lines": 0, "error": None})
+    all_files = files(paths)
+    found: dict[str, dict[str, object]] = {
+        str(path): {"path": str(path), "lines": 0, "error": None} for path in all_files
+    }
+    for read in read_files(all_files, fmt):
+        entry = found[read.piece.path]
         if read.parsed is not None:
             analysis.add(read.parsed)
             entry["lines"] = int(str(entry["lines"])) + read.parsed.lines
         else:
             analysis.add_undecodable(read.error or "undecodable")
             entry["error"] = read.error
-    return {**analysis.report(), "files": list(files.values())}
+    return {**analysis.report(), "files": list(found.values())}
 
 
 def write_json(report: dict[str, object]) -> bytes:

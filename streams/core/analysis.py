@@ -1,6 +1,7 @@
 """A report over lines that are all there: the same parsing, facts and tables as the stream, without time running.
 
-What `vpcflow analyze --json` prints is `Analysis.report`; its keys are an interface.
+What `vpcflow analyze --json` prints is `Analysis.report`; its keys are an interface. A record with no time of its own
+has none here either: it counts in the sums and stands in no pane.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from streams.core.panes import Assign, assign
 from streams.core.parse import Parsed
 
 _PATIENCE = 32
+_NO_TIME = -1
+"""Stands for a time while facts are made: no record has one before 1970, and the year 1970 is as good as any other."""
 _OUTCOMES = ("flow", "nodata", "skipdata", "header", "blank", "reject")
 _ACCEPT, _REJECT = tables.ACTIONS.index("ACCEPT"), tables.ACTIONS.index("REJECT")
 _COUNTS = (*tables.COUNTS, "accepted", "rejected")
@@ -30,6 +33,7 @@ class Analysis:
         """Panes as in core.panes."""
         self._panes = (pane_seconds, how, max_span)
         self._lines: Counter[str] = Counter()
+        self._undated = 0
         self._rejects: Counter[str] = Counter()
         self._formats: Counter[tuple[Format, float]] = Counter()
         self._tables = {name: _empty(keys) for name, keys in _KEYS.items()}
@@ -37,8 +41,9 @@ class Analysis:
 
     def add(self, parsed: Parsed) -> None:
         """Count the records, rejects, headers and blank lines of a piece."""
-        found = facts(parsed.records, direction.no_owners(), 0, replay=False)
-        rows = found.rows
+        found = facts(parsed.records, direction.no_owners(), _NO_TIME, replay=False)
+        rows = _times_or_null(found.rows)
+        dated = rows.filter(pl.col("last").is_not_null())
         self._lines.update(
             total=parsed.lines, flow=rows.height, nodata=found.nodata, skipdata=found.skipdata,
             header=parsed.headers, blank=parsed.blank, reject=parsed.rejects.height,
@@ -46,7 +51,8 @@ class Analysis:
         self._rejects.update(dict(parsed.rejects.get_column("reason").value_counts().iter_rows()))
         if parsed.format is not None and parsed.records.height:
             self._formats[parsed.format, parsed.confidence] += parsed.records.height
-        placed = assign(rows, *self._panes)
+        self._undated += rows.height - dated.height
+        placed = assign(dated, *self._panes)
         self._pending.append(
             {name: _counted(placed if name == "panes" else rows, keys) for name, keys in _KEYS.items()}
         )
@@ -59,7 +65,10 @@ class Analysis:
         self._rejects[reason] += 1
 
     def report(self) -> dict[str, object]:
-        """The object of `vpcflow analyze --json`. Times in epoch seconds, `protocol` IANA's number, null: unknown."""
+        """The object of `vpcflow analyze --json`. Times in epoch seconds, `protocol` IANA's number, null: unknown.
+
+        undated: flow records with neither `start` nor `end`. They and the flows of `panes` add up to those of `totals`.
+        """
         self._merge()
         enis, services, panes = (self._tables[name] for name in _KEYS)
         end = pl.col("start") + self._panes[0]
@@ -75,6 +84,7 @@ class Analysis:
             .sort("start")
             .select("start", end.alias("end"), *_COUNTS)
             .to_dicts(),
+            "undated": self._undated,
             "findings": [],
             "formats": [
                 {"fields": list(fields), "lines": lines, "confidence": confidence}
@@ -92,6 +102,10 @@ class Analysis:
 def _empty(keys: tuple[str, ...]) -> pl.DataFrame:
     dtypes = {**tables.ENI.schema, **tables.PORT.schema, "pane": pl.Int64}
     return pl.DataFrame(schema={name: dtypes.get(name, pl.Int64) for name in (*keys, *_COUNTS, "first", "last")})
+
+
+def _times_or_null(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.when(pl.col(name) != _NO_TIME).then(name) for name in ("first", "last"))
 
 
 def _counted(rows: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
