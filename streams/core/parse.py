@@ -43,13 +43,13 @@ REASONS: dict[str, str] = {
     "bad_address": "an address field does not look like an IP address",
     "not_utf8": "the line is not UTF-8",
     "too_long": "the line is longer than 32 KiB",
-    "unknown_format": "no format was given and none could be inferred; set the format of the source",
-    "undecodable": "the message has none of the known shapes",
+    "unknown_format": "no format was given and none could be guessed",
+    "undecodable": "the file or message has none of the known shapes",
     "bad_base64": "the payload is not base64",
     "bad_gzip": "the payload is not gzip, or is cut off",
     "bad_json": "the payload is not JSON, or is cut off",
     "too_large": "the payload is larger than allowed, or would be when decompressed",
-    "no_lines": "the message holds no line",
+    "no_lines": "the file or message holds no flow log line",
     "bad_parquet": "the object is not Parquet, or is cut off",
 }
 """Why something was rejected -> the same in plain words. A closed set: the keys are label values."""
