@@ -44,7 +44,10 @@ class Lines(TypedDict):
 
 
 class Eni(Counts):
-    """One ENI, None for records that name none. first: earliest `start`, last: latest `end` (epoch seconds)."""
+    """One ENI, None for records that name none. first: earliest `start`, last: latest `end` (epoch seconds).
+
+    None: no record of it has a time.
+    """
 
     eni: str | None
     first: int | None
@@ -74,7 +77,7 @@ class Format(TypedDict):
 
 
 class File(TypedDict):
-    """An input. error: why it could not be read to its end, else None."""
+    """An input. error: why it could not be read to its end (a reject reason), else None."""
 
     path: str
     lines: int
@@ -82,7 +85,7 @@ class File(TypedDict):
 
 
 class Report(TypedDict):
-    """The object of `vpcflow analyze --json`."""
+    """The object of `vpcflow analyze --json`. undated: flow records without a time, which are in no pane."""
 
     lines: Lines
     rejects: Mapping[str, int]
@@ -90,6 +93,7 @@ class Report(TypedDict):
     enis: Sequence[Eni]
     ports: Sequence[Port]
     panes: Sequence[Pane]
+    undated: int
     findings: Sequence[object]
     formats: Sequence[Format]
     files: Sequence[File]
@@ -120,6 +124,15 @@ def count_text(number: float) -> str:
     return f"{_three_digits(size)} {_MILLIONS[unit]}"
 
 
+def counted(number: float, thing: str) -> str:
+    """`1 line`, `12,345 lines`: the thing is a word in the singular that takes an s."""
+    return f"{count_text(number)} {_named(number, thing)}"
+
+
+def _named(number: float, thing: str) -> str:
+    return thing if number == 1 else f"{thing}s"
+
+
 def _three_digits(number: float) -> str:
     digits = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0  # noqa: PLR2004 - where rounding adds a digit
     return f"{number:,.{digits}f}"
@@ -142,20 +155,23 @@ def duration_text(seconds: float) -> str:
     words: list[str] = []
     for size, unit in _SPANS:
         if rest >= size and len(words) < 2:  # noqa: PLR2004 - the two largest
-            words.append(f"{rest // size} {unit}")
+            words.append(f"{rest // size:,} {unit}")
             rest %= size
         elif words:
             break
     return " ".join(words) or "0 s"
 
 
-def time_text(epoch: int, *, day: bool = True) -> str:
+_DAY, _MINUTE = "%Y-%m-%d", "%H:%M"
+
+
+def time_text(epoch: int, form: str = f"{_DAY} {_MINUTE}:%S") -> str:
     """`2025-11-23 22:00:00`, in UTC; the number itself where a calendar ends."""
     try:
         moment = datetime.fromtimestamp(epoch, UTC)
     except (OverflowError, OSError, ValueError):
         return str(epoch)
-    return moment.strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M")
+    return moment.strftime(form)
 
 
 def printable(text: str) -> str:
@@ -237,14 +253,21 @@ def sparkline(values: Iterable[float | None], marks: Glyphs = UNICODE) -> str:
     top = max((value for value in known if value is not None), default=0)
     steps = len(marks.levels) - 1
     return "".join(
-        " " if value is None else marks.levels[1 + int((steps - 1) * value / top) if top > 0 else 1] for value in known
+        " " if value is None else marks.levels[1 + int((steps - 1) * (value / top)) if top > 0 else 1]
+        for value in known
     )
 
 
-def timeline(
-    panes: Sequence[Pane], column: Literal["bytes", "flows", "rejected"], width: int
-) -> tuple[list[float | None], bool]:
-    """Means of `column` a pane, in at most `width` cells, None where no pane is; and whether gaps were left out.
+class Timeline(NamedTuple):
+    """cells: means of a column a pane, None where no pane is. each: panes a cell. squeezed: gaps were left out."""
+
+    cells: list[float | None]
+    each: int
+    squeezed: bool
+
+
+def timeline(panes: Sequence[Pane], column: Literal["bytes", "flows", "rejected"], width: int) -> Timeline:
+    """`column` over time, in at most `width` cells.
 
     Each cell stands for the same number of panes, else some would look like peaks. A stray record years away would
     squeeze everything into one cell: where panes are rare, they stand side by side and gaps are left out.
@@ -258,7 +281,7 @@ def timeline(
     cells: list[list[int]] = [[] for _ in range(places[-1] // panes_a_cell + 1)]
     for place, pane in zip(places, ordered, strict=True):
         cells[place // panes_a_cell].append(pane[column])
-    return [sum(cell) / len(cell) if cell else None for cell in cells], squeezed
+    return Timeline([sum(cell) / len(cell) if cell else None for cell in cells], panes_a_cell, squeezed)
 
 
 _RARE = 20
@@ -280,15 +303,17 @@ def render(report: Report, console: Console, reasons: Mapping[str, str] = REASON
     for part in (_summary, _timelines, _enis, _ports):
         part(report, console)
     _lines(report, console, reasons)
-    _notes(report, console)
+    _notes(report, console, reasons)
 
 
 def _say_empty(report: Report, console: Console) -> None:
     files = report["files"]
-    where = f" in {_files_text(len(files))}" if files else ""
-    console.print(Text(f"No lines to read{where}.", style=_HEADING))
+    nothing = f"No lines to read in {_files_text(len(files))}." if files else "No files to read."
+    console.print(Text(nothing, style=_HEADING))
     for file in files[:TOP]:
         console.print(Text(f"  {printable(file['path'])}: {printable(file['error'] or 'empty')}", style=_DIM))
+    if len(files) > TOP:
+        console.print(Text(f"  and {counted(len(files) - TOP, 'more file')}", style=_DIM))
     console.print(
         "Give files, folders or - (text, gzip, zstd or Parquet):\n"
         "  vpcflow analyze flows.log.gz\n"
@@ -305,15 +330,13 @@ def _heading(console: Console, text: str, aside: str = "") -> None:
 
 def _summary(report: Report, console: Console) -> None:
     totals, lines = report["totals"], report["lines"]
-    whole = _period(report)
-    facts = [("read", f"{lines['total']:,} lines from {_files_text(len(report['files']))}", "")]
-    if whole:
-        facts.append(("period", f"{_period_text(*whole)} UTC", f"({duration_text(whole[1] - whole[0])})"))
+    read = f"{lines['total']:,} {_named(lines['total'], 'line')} from {_files_text(len(report['files']))}"
+    facts = [("read", read, ""), *_period_fact(report)]
     if totals["flows"]:
-        traffic = f"{bytes_text(totals['bytes'])} in {count_text(totals['packets'])} packets"
-        facts.append(("traffic", traffic, f"({totals['flows']:,} flow records)"))
+        traffic = f"{bytes_text(totals['bytes'])} in {counted(totals['packets'], 'packet')}"
+        facts.append(("traffic", traffic, f"({totals['flows']:,} {_named(totals['flows'], 'flow record')})"))
         refused = share_text(totals["rejected"], totals["flows"])
-        facts.append(("refused", refused, f"({totals['rejected']:,} records)"))
+        facts.append(("refused", refused, f"({totals['rejected']:,} {_named(totals['rejected'], 'record')})"))
     else:
         facts.append(("traffic", "no flow records", ""))
     for name, fact, aside in facts:
@@ -324,8 +347,15 @@ def _files_text(count: int) -> str:
     return "one file" if count == 1 else f"{count_text(count)} files"
 
 
+def _period_fact(report: Report) -> list[tuple[str, str, str]]:
+    whole = _period(report)
+    if whole:
+        return [("period", f"{_period_text(*whole)} UTC", f"({duration_text(whole[1] - whole[0])})")]
+    return [("period", "unknown", "(the records carry no time)")] if report["undated"] else []
+
+
 def _period(report: Report) -> tuple[int, int] | None:
-    """Earliest start and latest end of any record; where ENIs don't tell, of the panes."""
+    """Earliest start and latest end of any record that has a time; where ENIs don't tell, of the panes."""
     firsts = [eni["first"] for eni in report["enis"] if eni["first"] is not None]
     lasts = [eni["last"] for eni in report["enis"] if eni["last"] is not None]
     if not (firsts and lasts):
@@ -341,23 +371,44 @@ def _period_text(first: int, last: int) -> str:
 
 def _timelines(report: Report, console: Console) -> None:
     panes = report["panes"]
-    if not panes:
+    shown = [line for line in _DRAWN if any(pane[line.column] for pane in panes)]
+    if not shown:
         return
+    peaks = [_peak_text(panes, line.column) for line in shown]
+    width = max(10, console.width - 13 - max(map(len, peaks)))
+    drawn = [timeline(panes, line.column, width) for line in shown]
+    _heading(console, "Over time", _scale_text(panes, drawn[0]))
+    for line, one, peak in zip(shown, drawn, peaks, strict=True):
+        marks = sparkline(one.cells, glyphs(console))
+        console.print(Text.assemble((f"  {line.name:<9}", _DIM), (marks, line.style), f"  {peak}"))
+
+
+class _Drawn(NamedTuple):
+    """A line over time."""
+
+    column: Literal["bytes", "rejected"]
+    name: str
+    style: str
+
+
+_DRAWN = (_Drawn("bytes", "bytes", "cyan"), _Drawn("rejected", "refused", "red"))
+
+
+def _scale_text(panes: Sequence[Pane], drawn: Timeline) -> str:
+    """How much time a mark is, and a peak."""
     length = panes[0]["end"] - panes[0]["start"]
-    _heading(console, "Over time", f"in windows of {duration_text(length)}")
-    _timeline(console, panes, "bytes", "bytes")
-    _timeline(console, panes, "rejected", "refused")
+    scale = f"each mark is {duration_text(drawn.each * length)}"
+    if drawn.each > 1:
+        scale += f", the peak is of {duration_text(length)}"
+    return scale + (", gaps are cut" if drawn.squeezed else "")
 
 
-def _timeline(console: Console, panes: Sequence[Pane], column: Literal["bytes", "rejected"], name: str) -> None:
+def _peak_text(panes: Sequence[Pane], column: Literal["bytes", "rejected"]) -> str:
     peak = max(panes, key=lambda pane: pane[column])
-    if not peak[column]:
-        return
-    amount = bytes_text(peak[column]) if column == "bytes" else f"{count_text(peak[column])} records"
-    cells, squeezed = timeline(panes, column, max(10, console.width - 45))
-    aside = f"peak {amount} at {time_text(peak['start'], day=False)}" + (" (gaps cut)" if squeezed else "")
-    style = "cyan" if column == "bytes" else "red"
-    console.print(Text.assemble((f"  {name:<9}", _DIM), (sparkline(cells, glyphs(console)), style), f"  {aside}"))
+    amount = bytes_text(peak[column]) if column == "bytes" else counted(peak[column], "record")
+    starts = [pane["start"] for pane in panes]
+    one_day = time_text(min(starts), _DAY) == time_text(max(starts), _DAY)
+    return f"peak {amount} at {time_text(peak['start'], _MINUTE if one_day else f'{_DAY} {_MINUTE}')}"
 
 
 class _Row(NamedTuple):
@@ -417,40 +468,49 @@ def _cells(row: _Row, total: int, most: int, width: int, marks: Glyphs) -> list[
     ]
 
 
-_KINDS: tuple[tuple[Literal["flow", "nodata", "skipdata", "header", "blank", "reject"], str, str], ...] = (
-    ("flow", "flow records", ""),
-    ("nodata", "NODATA", "an interface had no traffic"),
-    ("skipdata", "SKIPDATA", "AWS could not record everything"),
-    ("header", "header lines", ""),
-    ("blank", "blank lines", ""),
-    ("reject", "not understood", ""),
+_KINDS: tuple[tuple[Literal["flow", "nodata", "skipdata", "header", "blank", "reject"], str, str, str], ...] = (
+    ("flow", "flow record", "flow records", ""),
+    ("nodata", "NODATA", "NODATA", "an interface had no traffic"),
+    ("skipdata", "SKIPDATA", "SKIPDATA", "AWS could not record everything"),
+    ("header", "header line", "header lines", ""),
+    ("blank", "blank line", "blank lines", ""),
+    ("reject", "not understood", "not understood", ""),
 )
-"""Kinds of lines, with what a person calls them."""
+"""Kinds of lines, with what a person calls one and many of them, and what that means."""
 
 
 def _lines(report: Report, console: Console, reasons: Mapping[str, str]) -> None:
     lines = report["lines"]
-    missing = lines["total"] - sum(lines[kind] for kind, _, _ in _KINDS)
+    missing = lines["total"] - sum(lines[kind] for kind, *_ in _KINDS)
     if missing:
         _heading(console, "Lines")
-        console.print(Text(f"  {missing:,} lines are NOT accounted for: please report this", style=_BAD))
+        console.print(Text(f"  NOT accounted for: {missing:,} of {lines['total']:,}. Please report this", style=_BAD))
     else:
         _heading(console, "Lines", "every one is accounted for")
-    for kind, name, meaning in _KINDS:
+    for kind, one, many, meaning in _KINDS:
         style = _WARN if kind in {"skipdata", "reject"} else ""
         if lines[kind]:
+            name = one if lines[kind] == 1 else many
             label = f"{name:<15}" if meaning else name
             console.print(Text.assemble((f"{lines[kind]:>12,}  {label}", style), (meaning, _DIM)))
-    for reason, count in sorted(report["rejects"].items(), key=lambda pair: (-pair[1], pair[0])):
-        plain, words = printable(reason.replace("_", " ")), reasons.get(reason, "")
-        label = f"{plain:<16}" if words else plain
-        console.print(Text.assemble(f"{count:>16,}  {label}", (words, _DIM)))
+    if report["rejects"]:
+        console.print(_rejects(report["rejects"], reasons))
 
 
-def _notes(report: Report, console: Console) -> None:
-    notes = [*_coverage_notes(report), *_format_notes(report), *_file_notes(report)]
+def _rejects(rejects: Mapping[str, int], reasons: Mapping[str, str]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(justify="right", no_wrap=True, min_width=16)
+    table.add_column(no_wrap=True)
+    table.add_column(style=_DIM)
+    for reason, count in sorted(rejects.items(), key=lambda pair: (-pair[1], pair[0])):
+        table.add_row(f"{count:,}", Text(printable(reason.replace("_", " "))), Text(reasons.get(reason, "")))
+    return table
+
+
+def _notes(report: Report, console: Console, reasons: Mapping[str, str]) -> None:
+    notes = [*_coverage_notes(report), *_format_notes(report), *_file_notes(report, reasons)]
     if report["findings"]:
-        notes.append(f"{count_text(len(report['findings']))} findings: --json shows them.")
+        notes.append(f"{counted(len(report['findings']), 'finding')}: see --json.")
     if not notes:
         return
     _heading(console, "Notes")
@@ -465,12 +525,14 @@ def _coverage_notes(report: Report) -> Iterable[str]:
     if lines["skipdata"]:
         yield f"{count_text(lines['skipdata'])} SKIPDATA: AWS lost records there. The true sums are higher."
     if lines["reject"]:
-        yield f"{count_text(lines['reject'])} lines were not understood. To see them: vpcflow parse --rejects FILE PATH"
+        yield f"Not understood: {counted(lines['reject'], 'line')}. To see why: vpcflow parse --rejects FILE PATH"
+    if report["undated"]:
+        yield f"Without a time: {counted(report['undated'], 'record')}, in the sums but not in the period or over time."
     if lines["flow"] and not totals["bytes"]:
         yield "The records carry no bytes: shares and order say nothing here."
     unknown = totals["flows"] - totals["accepted"] - totals["rejected"]
     if unknown:
-        yield f"{count_text(unknown)} records don't say whether they were accepted or refused."
+        yield f"No word whether accepted or refused: {counted(unknown, 'record')}."
     if len(report["enis"]) > 1:
         yield "What two of these interfaces said to each other is in the log twice, once at each."
 
@@ -479,21 +541,40 @@ _SURE = 0.9
 
 
 def _format_notes(report: Report) -> Iterable[str]:
-    for guess in report["formats"]:
-        confidence = guess["confidence"]
-        if confidence is not None and confidence < _SURE:
-            fields = guess["fields"]
-            names = printable(fields if isinstance(fields, str) else " ".join(fields))
-            yield (
-                f"The format of {count_text(guess['lines'])} lines is a guess ({share_text(confidence, 1)} sure). "
-                f"If it is wrong, name the fields with --format. Guessed: {names}"
-            )
+    unknown = report["rejects"].get("unknown_format")
+    if unknown:
+        yield f"Format unknown: {counted(unknown, 'line')}. Name the fields with --format '${{version}} ...'"
+    guesses = [one for one in report["formats"] if one["confidence"] is not None and one["confidence"] < _SURE]
+    if guesses:
+        yield _guesses_note(guesses)
 
 
-def _file_notes(report: Report) -> Iterable[str]:
+def _guesses_note(guesses: Sequence[Format]) -> str:
+    """One note for all: a folder of mixed files has many."""
+    lines = counted(sum(guess["lines"] for guess in guesses), "line")
+    least = share_text(min(guess["confidence"] or 0 for guess in guesses), 1)
+    fields = {_fields_text(guess["fields"]) for guess in guesses}
+    if len(fields) > 1:
+        return (
+            f"The formats of {lines} are guesses ({len(fields)} formats, each at least {least} sure). "
+            "If one is wrong, name its fields with --format. To see them: --json"
+        )
+    sure = least if len(guesses) == 1 else f"at least {least}"
+    return (
+        f"The format of {lines} is a guess ({sure} sure). "
+        f"If it is wrong, name the fields with --format. Guessed: {fields.pop()}"
+    )
+
+
+def _fields_text(fields: Sequence[str] | str) -> str:
+    return printable(fields if isinstance(fields, str) else " ".join(fields))
+
+
+def _file_notes(report: Report, reasons: Mapping[str, str]) -> Iterable[str]:
     broken = [file for file in report["files"] if file["error"]]
     for file in broken[:TOP]:
-        error = printable(file["error"] or "")
-        yield f"{printable(file['path'])}: {error} (after {count_text(file['lines'])} lines)"
+        error = reasons.get(file["error"] or "") or printable(file["error"] or "")
+        after = f" (after {counted(file['lines'], 'line')})" if file["lines"] else ""
+        yield f"{printable(file['path'])}: {error}{after}"
     if len(broken) > TOP:
-        yield f"{count_text(len(broken) - TOP)} more files could not be read to their end."
+        yield f"{counted(len(broken) - TOP, 'more file')} could not be read to the end."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import cast
 
 import pytest
@@ -44,6 +45,7 @@ def example(**parts: object) -> Report:
         "enis": [eni("eni-0a", 1_000_000), eni("eni-0b", 4_000_000, 5)],
         "ports": [port(53, 17, 1_000_000), port(443, 6, 4_000_000, 5)],
         "panes": [pane(0, 1_000_000), pane(1, 4_000_000, 5)],
+        "undated": 0,
         "findings": [],
         "formats": [Format(fields=["version", "account-id"], lines=1204, confidence=1.0)],
         "files": [File(path="a.log", lines=1205, error=None)],
@@ -79,6 +81,41 @@ def test_a_period_over_midnight_shows_both_days() -> None:
     assert "2025-11-23 23:00:00 to 2025-11-24 01:00:00 UTC (2 h)" in text(example(enis=[late]))
 
 
+def test_one_of_a_thing_is_not_many() -> None:
+    one = {"total": 4, "flow": 1, "header": 1, "blank": 1, "reject": 1}
+    single = Counts(flows=1, packets=1, bytes=9, accepted=0, rejected=0)
+    shown = text(
+        example(
+            lines=lines() | one,
+            totals=single,
+            panes=[Pane(**single | {"rejected": 1}, start=T0, end=T0 + 60)],
+            rejects={"unknown_format": 1},
+            undated=1,
+            findings=[{}],
+            formats=[Format(fields=["version"], lines=1, confidence=0.7)],
+            files=[File(path="b.gz", lines=1, error="cut")] * 11,
+        ),
+        120,
+    )
+
+    for said in ("in 1 packet (1 flow record)", "peak 1 record at", "1  flow record\n", "1  header line\n"):
+        assert said in shown
+    assert re.findall(r"(?<![\d,.])1 +(?:[a-z]+ )?(?:line|record|packet|file|finding)s\b", shown) == []
+    assert "1 line from one file" in text(example(lines=lines(flow=1)))
+
+
+def test_records_without_a_time_are_in_no_period() -> None:
+    dated, undated = eni("eni-0a", 1), Eni(**counts(9, 1), eni="eni-0b", first=None, last=None)
+    some = text(example(enis=[dated, undated], undated=9))
+    none = text(example(enis=[undated], panes=[], undated=1204))
+
+    assert "2025-11-23 23:00:05 to 23:05:00 UTC" in some
+    assert "Without a time: 9 records" in some
+    assert "period   unknown (the records carry no time)" in none
+    assert not {"1970", "Over time "} & set(re.findall(r"1970|Over time ", none))
+    assert "Without a time" not in text(example())
+
+
 def test_lists_are_by_bytes_then_by_name() -> None:
     shown = text(example(enis=[eni("eni-0c", 5), eni("eni-0a", 5), eni("eni-0b", 9)]))
     shown_ports = text(example(ports=[port(80, 6, 5), port(53, 17, 5), port(53, 6, 5), port(443, 6, 9)]))
@@ -110,12 +147,25 @@ def test_rejected_lines_are_told_by_reason_in_plain_words() -> None:
     )
 
     assert "2  too few fields  fewer fields than the format has" in shown
+    assert "1  bad address" in shown
     assert shown.index("too few fields") < shown.index("bad address")
     assert "vpcflow parse --rejects" in shown
 
 
 def test_every_reason_has_its_words_from_the_parser() -> None:
     assert REASONS["bad_address"] in text(example(rejects={"bad_address": 1}), 120)
+
+
+def test_a_reason_speaks_of_files_too_and_not_of_messages_alone() -> None:
+    assert [words for words in REASONS.values() if "the message" in words] == []
+    assert "file or message" in REASONS["no_lines"]
+
+
+def test_the_words_for_a_reason_stay_in_their_column() -> None:
+    shown = text(example(rejects={"bad_gzip": 1}), reasons={"bad_gzip": "word " * 30}).split("\n")
+    first = next(n for n, line in enumerate(shown) if "bad gzip" in line)
+
+    assert shown[first + 1].index("word") == shown[first].index("word")
 
 
 def test_records_that_name_no_interface_or_port_have_a_row_too() -> None:
@@ -131,7 +181,7 @@ def test_lines_that_are_not_accounted_for_are_shouted() -> None:
     broken["total"] = 7
     shown = text(example(lines=broken))
 
-    assert "2 lines are NOT accounted for" in shown
+    assert "NOT accounted for: 2 of 7" in shown
     assert "every one is accounted for" not in shown
 
 
@@ -141,9 +191,14 @@ def test_lines_that_are_not_accounted_for_are_shouted() -> None:
         ({"lines": lines(flow=5, skipdata=3)}, "3 SKIPDATA: AWS lost records"),
         ({"formats": [Format(fields=["version"], lines=5, confidence=0.62)]}, "is a guess (62.0 % sure)"),
         ({"formats": [Format(fields="version end", lines=5, confidence=0.5)]}, "version end"),
+        ({"rejects": {"unknown_format": 3}}, "Format unknown: 3 lines. Name the fields with --format '${version} ...'"),
+        ({"files": [File(path="b.gz", lines=0, error="bad_gzip")]}, f"b.gz: {REASONS['bad_gzip']}"),
         ({"files": [File(path="b.gz", lines=9, error="gzip ends early")]}, "b.gz: gzip ends early (after 9 lines)"),
         ({"totals": counts(1204, 0)}, "The records carry no bytes"),
-        ({"totals": Counts(flows=9, packets=9, bytes=9, accepted=4, rejected=2)}, "3 records don't say"),
+        (
+            {"totals": Counts(flows=9, packets=9, bytes=9, accepted=4, rejected=2)},
+            "No word whether accepted or refused: 3 records",
+        ),
         ({"findings": [{}, {}]}, "2 findings"),
     ],
 )
@@ -156,12 +211,39 @@ def test_a_sure_format_gets_no_note() -> None:
     assert "guess" not in text(example(formats=[Format(fields=["version"], lines=5, confidence=None)]))
 
 
+def test_many_guessed_formats_are_one_note_that_names_no_fields() -> None:
+    sure = Format(fields=["end"], lines=100, confidence=1.0)
+    guesses = [Format(fields=["version", f"tag-{n}"], lines=n, confidence=n / 10) for n in (6, 7, 8)]
+    note = " ".join(text(example(formats=[sure, *guesses])).partition("Notes")[2].split())
+
+    assert "The formats of 21 lines are guesses (3 formats, each at least 60.0 % sure)" in note
+    assert "--format" in note
+    assert "--json" in note
+    assert note.count("guess") == 1
+    assert "tag-" not in note
+
+
+def test_pieces_that_were_guessed_alike_are_one_guess() -> None:
+    guesses = [Format(fields=["version", "end"], lines=n, confidence=n / 10) for n in (6, 7)]
+    note = " ".join(text(example(formats=guesses)).split())
+
+    assert "The format of 13 lines is a guess (at least 60.0 % sure)" in note
+    assert note.endswith("Guessed: version end")
+
+
 def test_the_timeline_tells_the_peak_and_when_it_was() -> None:
     shown = text(example(panes=[pane(0, 10), pane(7, 2_000_000, 3), pane(8, 20)]))
 
-    assert "in windows of 1 min" in shown
+    assert "each mark is 1 min\n" in shown
     assert "peak 2.00 MB at 23:07" in shown
     assert "peak 3 records at 23:07" in shown
+
+
+def test_a_timeline_of_days_tells_the_day_of_the_peak_and_what_a_mark_is() -> None:
+    shown = text(example(panes=[pane(n, 10 + (n == 1500)) for n in range(3000)]))
+
+    assert "peak 11 B at 2025-11-25 00:00" in shown
+    assert "each mark is 1 h 19 min, the peak is of 1 min\n" in shown
 
 
 def test_nothing_refused_draws_no_line_for_it() -> None:
@@ -169,26 +251,23 @@ def test_nothing_refused_draws_no_line_for_it() -> None:
 
 
 def test_a_timeline_leaves_holes_where_no_pane_is_and_orders_panes_by_time() -> None:
-    cells, squeezed = report.timeline([pane(3, 8), pane(0, 2)], "bytes", 40)
-
-    assert (cells, squeezed) == ([2, None, None, 8], False)
+    assert report.timeline([pane(3, 8), pane(0, 2)], "bytes", 40) == ([2, None, None, 8], 1, False)
 
 
 def test_a_timeline_that_is_too_long_gives_each_cell_as_many_panes() -> None:
-    cells, _ = report.timeline([pane(n, 6) for n in range(46)], "bytes", 35)
-
-    assert cells == [6] * 23
+    assert report.timeline([pane(n, 6) for n in range(46)], "bytes", 35) == ([6] * 23, 2, False)
 
 
 def test_a_stray_record_years_away_does_not_squeeze_the_timeline() -> None:
-    cells, squeezed = report.timeline([pane(n, n) for n in range(5)] + [pane(5_000_000, 9)], "bytes", 35)
+    stray = [*(pane(n, n) for n in range(5)), pane(5_000_000, 9)]
 
-    assert (cells, squeezed) == ([0, 1, 2, 3, 4, 9], True)
+    assert report.timeline(stray, "bytes", 35) == ([0, 1, 2, 3, 4, 9], 1, True)
+    assert "each mark is 1 min, gaps are cut" in text(example(panes=stray))
 
 
 @given(starts=st.lists(st.integers(0, 10_000_000), min_size=1, max_size=60, unique=True), width=st.integers(1, 80))
 def test_a_timeline_always_fits(starts: list[int], width: int) -> None:
-    cells, _ = report.timeline([pane(start, 1) for start in starts], "bytes", width)
+    cells = report.timeline([pane(start, 1) for start in starts], "bytes", width).cells
 
     assert 1 <= len(cells) <= width
 
@@ -199,6 +278,17 @@ def test_no_lines_at_all_says_what_to_do() -> None:
     assert "No lines to read in one file." in shown
     assert "empty.log: empty" in shown
     assert "vpcflow analyze flows.log.gz" in shown
+
+
+def test_a_long_list_of_empty_files_is_cut() -> None:
+    shown = text(example(lines=lines(), files=[File(path=f"{n}.log", lines=0, error=None) for n in range(11)]))
+
+    assert shown.count(": empty") == 10
+    assert "and 1 more file\n" in shown
+
+
+def test_a_folder_without_files_is_said_to_be_one() -> None:
+    assert "No files to read." in text(example(lines=lines(), files=[]))
 
 
 def test_lines_without_flows_are_still_reported() -> None:
@@ -300,7 +390,7 @@ def test_a_share_never_rounds_something_to_nothing(part: int, whole: int, words:
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "0 s"), (0.6, "1 s"), (59, "59 s"), (60, "1 min"), (83, "1 min 23 s"), (3600, "1 h"), (3605, "1 h"),
-     (90_000, "1 d 1 h"), (-5, "0 s")],
+     (90_000, "1 d 1 h"), (86_400_000, "1,000 d"), (-5, "0 s")],
 )  # fmt: skip
 def test_durations_have_their_two_largest_units(seconds: float, words: str) -> None:
     assert report.duration_text(seconds) == words
@@ -336,6 +426,11 @@ def test_a_sparkline_goes_from_nothing_known_over_zero_to_the_top() -> None:
     assert report.sparkline([None, 0, 7, 14]) == " ▁▄█"
     assert report.sparkline([0, 0]) == "▁▁"
     assert report.sparkline([]) == ""
+
+
+@given(st.floats(1e-3, 1e12))
+def test_the_highest_of_a_sparkline_is_a_full_block(top: float) -> None:
+    assert report.sparkline([top]) == "█"
 
 
 def test_protocol_names_are_lower_case_and_one_a_number() -> None:
