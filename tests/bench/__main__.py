@@ -2,7 +2,8 @@
 
 The raw topic is filled first, then the worker starts: it never waits for input. CPU is the process's own (user and
 system) from ready until the last record is counted, checkpointed and acknowledged; start-up is left out. Every run is
-checked against DuckDB.
+checked against DuckDB. Before each run comes one of Polars over the same lines in a file (tests/bench/limit.py):
+seconds differ from machine to machine and from hour to hour, the ratio of the two does not.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from uuid import uuid4
@@ -46,7 +49,10 @@ _SCRAPE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Result:
-    """One contender's median run. verified: its totals equal DuckDB's, to the unit."""
+    """One contender's median run. verified: its totals equal DuckDB's, to the unit.
+
+    times_polars: the median of its CPU over that of the run of Polars before it.
+    """
 
     contender: str
     records: int
@@ -54,6 +60,7 @@ class Result:
     records_per_second: float
     peak_rss_mb: float
     verified: bool
+    times_polars: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     loads = [Load(lines, options.enis, version) for version in (2, 5)]
     try:
         with KafkaCluster() as kafka:
-            results = [asyncio.run(_median(kafka.bootstrap, load, options.runs)) for load in loads]
+            results = [one for load in loads for one in asyncio.run(_contest(kafka.bootstrap, load, options.runs))]
     except MissingError as problem:
         Console(stderr=True).print(f"no benchmark without Apache Kafka: {problem}")
         return 1
@@ -95,17 +102,36 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def _median(bootstrap: str, load: Load, runs: int) -> Result:
-    """Fill the topic once; a worker of another group for each run."""
-    results = [await _run(bootstrap, load) for _ in range(runs)]
+async def _contest(bootstrap: str, load: Load, runs: int) -> list[Result]:
+    """Both contenders in turn, `runs` times: the median run of each."""
+    chunks = list(bulk(load.lines, enis=load.enis, version=load.version))
+    pairs = [(_limit(load, chunks), await _run(bootstrap, load, chunks)) for _ in range(runs)]
+    ratio = statistics.median(ours.cpu_seconds_per_million / polars.cpu_seconds_per_million for polars, ours in pairs)
+    polars, ours = (_median(results) for results in zip(*pairs, strict=True))
+    return [replace(ours, times_polars=round(ratio, 2)), polars]
+
+
+def _median(results: Sequence[Result]) -> Result:
     middle = statistics.median_low(one.cpu_seconds_per_million for one in results)
     chosen = next(one for one in results if one.cpu_seconds_per_million == middle)
-    return Result(**{**asdict(chosen), "verified": all(one.verified for one in results)})
+    return replace(chosen, verified=all(one.verified for one in results))
 
 
-async def _run(bootstrap: str, load: Load) -> Result:
+def _limit(load: Load, chunks: Sequence[bytes]) -> Result:
+    with tempfile.NamedTemporaryFile() as file:
+        file.writelines(chunk + b"\n" for chunk in chunks)
+        file.flush()
+        command = [sys.executable, "-m", "tests.bench.limit", file.name, *FORMATS[load.version].split()]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return Result(
+        f"polars-file, v{load.version}", found["records"], round(found["cpu_seconds"] / found["records"] * 1e6, 2),
+        round(found["records"] / found["seconds"]), found["peak_rss_mb"], found["verified"],
+    )  # fmt: skip
+
+
+async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
+    """Another prefix of topics, so another group, for each run."""
     names = Names(f"bench-{uuid4().hex[:8]}")
-    chunks = list(bulk(load.lines, enis=load.enis, version=load.version))
     await _fill(bootstrap, names, chunks, load.version)
     environ = {"VPCFLOW_TOPICS__PREFIX": names.prefix, "VPCFLOW_BUDGET__PORT_SERIES": "20000"}
     with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=environ) as worker:
@@ -174,14 +200,14 @@ async def _verified(worker: Vpcflow, chunks: Sequence[bytes], version: Version) 
 
 
 def _print(results: Sequence[Result]) -> None:
-    table = Table("contender", "records", "CPU-s per million", "records/s", "peak RSS, MB", "verified")
+    table = Table("contender", "records", "CPU-s per million", "times Polars", "records/s", "peak RSS, MB", "verified")
     for one in results:
         verified = "yes" if one.verified else "NO"
         table.add_row(
-            one.contender, f"{one.records:,}", f"{one.cpu_seconds_per_million:.2f}", f"{one.records_per_second:,}",
-            f"{one.peak_rss_mb:.0f}", verified,
+            one.contender, f"{one.records:,}", f"{one.cpu_seconds_per_million:.2f}", f"{one.times_polars:.2f}",
+            f"{one.records_per_second:,}", f"{one.peak_rss_mb:.0f}", verified,
         )  # fmt: skip
-    Console().print(table)
+    Console(width=110).print(table)
 
 
 if __name__ == "__main__":

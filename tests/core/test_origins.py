@@ -102,7 +102,7 @@ def test_what_is_too_old_goes_with_the_offsets_whether_anything_is_asked_or_not(
     origins = Origins(1)
     for bucket in range(5):
         _seen(origins, bucket, bucket * BUCKET)
-    never_cleared = {n: b"" for n in range(5)} | _saved(origins, {})
+    never_cleared = dict.fromkeys(range(5), b"") | _saved(origins, {})
 
     restored = _restored(never_cleared, 1)
     restored.advance(4 * BUCKET)
