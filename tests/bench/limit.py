@@ -18,7 +18,7 @@ import polars as pl
 from streams.core.fields import dtype
 
 _PANE = 60
-_ONE_THREAD = pl.thread_pool_size() == 1  # as for the worker: `streams` says so
+_ONE_THREAD = pl.thread_pool_size() == 1  # as in the worker; the variable POLARS_MAX_THREADS says so
 
 
 def main(arguments: Sequence[str]) -> None:
