@@ -93,14 +93,16 @@ async def test_sigterm_ends_a_worker_whose_broker_is_gone(lone_kafka: KafkaClust
 
 async def test_a_worker_that_was_stopped_leaves_its_partitions_at_once(apache_kafka: str, prefix: str) -> None:
     """The next one has them long before the session of the first is over."""
-    command, environ = ("worker", "--broker", f"kafka://{apache_kafka}"), {"VPCFLOW_TOPICS__PREFIX": prefix}
+    environ = {"VPCFLOW_TOPICS__PREFIX": prefix, "VPCFLOW_GROUP__SESSION_SECONDS": "40"}
+    command = ("worker", "--broker", f"kafka://{apache_kafka}")
     with Vpcflow(*command, environ=environ) as first:
         await until("recovered", partial(_ready, first))
         began = time.monotonic()
         assert first.end(signal.SIGTERM) == 0
         assert time.monotonic() - began < 10
     with Vpcflow(*command, environ=environ) as second:
-        await until("recovered", partial(_ready, second), 15)
+        await until("recovered", partial(_ready, second))
+        assert time.monotonic() - began < 25
         second.wait_for_line(
             rf"(assigned: {prefix}\.raw \[0, 1, 2, 3\], {prefix}\.summaries \[0, 1, 2, 3\])", seconds=15
         )
