@@ -46,6 +46,8 @@ _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, pl.exceptions.Po
 _FAUST = "faust"
 _PLAIN = ("meta", "origins", "stamp")
 """Rows that hold no frames."""
+_FETCH_BYTES = 1024 * 1024
+"""What a fetch brings of a partition, compressed: some 4 MB of lines. A larger message comes all the same: KIP-74."""
 
 
 class StateError(Exception):
@@ -159,8 +161,11 @@ class Worker:
         return int((await self.app.consumer.earliest_offsets(tp))[tp] or 0)
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
-        """Read on from `offset` (agents.loop.Source)."""
-        await self.app.consumer.seek(TP(topic, partition), offset)
+        """Read on from `offset` (agents.loop.Source).
+
+        Faust's own `seek` reaches into the consumer from this thread while its thread is reading: KeyErrors there.
+        """
+        await self.app.consumer.seek_wait({TP(topic, partition): offset})
 
     def _lag(self, loop: Loop[Any]) -> dict[int, int]:
         consumer = self.app.consumer
@@ -325,7 +330,7 @@ def _faust_app(bootstrap: str, client: Client, plan: Plan, datadir: str) -> faus
         topic_disable_leader=True,
         topic_allow_declare=False,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=LARGEST_MESSAGE,
+        consumer_max_fetch_size=_FETCH_BYTES,
         consumer_group_instance_id=plan.instance_id or None,
         broker_session_timeout=plan.session_seconds,
         broker_heartbeat_interval=plan.session_seconds / 10,
