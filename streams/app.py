@@ -117,8 +117,8 @@ def policy(settings: Settings) -> Policy:
     panes, budget = settings.panes, settings.budget
     return Policy(
         pane_seconds=panes.seconds, assign=panes.assign, lateness=panes.lateness_seconds, retained=panes.retained,
-        max_span=panes.max_span_seconds, eni_keys=budget.eni_keys, port_keys=budget.port_keys, origins=budget.origins,
-        default_format=_format(settings.format),
+        max_span=panes.max_span_seconds, eni_keys=budget.eni_keys, port_keys=budget.port_keys,
+        key_ttl=budget.key_ttl_seconds, origins=budget.origins, default_format=_format(settings.format),
     )  # fmt: skip
 
 

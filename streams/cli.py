@@ -30,6 +30,8 @@ from streams.stopping import leave
 F = TypeVar("F", bound=Callable[..., Any])
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
+_FOREVER = 100 * 365 * 86_400
+"""Seconds. Files may span years, and whoever replays them into `up` wants to see all that is in them."""
 _FAILURES = (BrokerError, BrokerUnavailable, StateError, TopicError, OSError)
 """What goes wrong outside of us, each with text for whoever reads it. Anything else is a bug: it has its traceback."""
 
@@ -181,7 +183,8 @@ def up(
     """
     if bool(paths) != replay:
         raise click.UsageError("--replay goes with one PATH or more: vpcflow up --replay PATH...")
-    loaded = _load(config, **flags)
+    kept = dict.fromkeys(("budget.key_ttl_seconds", "budget.series_ttl_seconds"), _FOREVER) if replay else {}
+    loaded = _load(config, **flags, **kept)
     feed = app.files_feed(paths) if replay else None if no_generator else app.generator_feed(rate)
     _run(loaded, app.Parts(worker=True, ingest=True, feed=feed, watched=True))
 

@@ -300,11 +300,15 @@ class Budget(Section):
     series_ttl_seconds: Positive = Field(
         3600, description="A series ends when it had no traffic for so long. Keep it longer than any rate() in use."
     )
+    key_ttl_seconds: Positive = Field(
+        86_400, description="A key silent for so long leaves the tables: what it counted is in the row `expired` then."
+    )
     origins: Positive = Field(262_144, description="Raw messages remembered, to drop repeats; the oldest go first.")
 
     def problems(self) -> Iterator[str]:
-        """What has a series has a key."""
-        for series, keys in (("eni_series", "eni_keys"), ("port_series", "port_keys")):
+        """What has a series has a key, for as long."""
+        pairs = ("eni_series", "eni_keys"), ("port_series", "port_keys"), ("series_ttl_seconds", "key_ttl_seconds")
+        for series, keys in pairs:
             found, limit = getattr(self, series), getattr(self, keys)
             if found > limit:
                 yield f"{series}: expected {keys} ({limit}) or less, found {found}"
