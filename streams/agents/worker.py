@@ -337,7 +337,7 @@ def _faust_app(bootstrap: str, client: Client, plan: Plan, datadir: str) -> faus
         broker_commit_interval=1.0,
         producer_compression_type=None,  # the values are compressed already
         producer_max_request_size=LARGEST_MESSAGE,
-        stream_buffer_maxsize=32,
+        stream_buffer_maxsize=8,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         table_cleanup_interval=3600.0,
