@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.agents.loop import Event, Outgoing, Rows
-from streams.core.combine import Policy, RawPartition
+from streams.agents.loop import Event, Outgoing
+from streams.core.combine import Policy, RawPartition, newest
+from streams.core.ledger import Rows, Written
 from streams.core.raw import RawMessage
 from streams.metrics import Instruments
 
@@ -29,9 +30,9 @@ class Combine:
     clock: Callable[[], float] = time.monotonic
     _busy: dict[int, float] = field(default_factory=dict)
 
-    def open(self, partition: int, rows: Mapping[str, bytes]) -> RawPartition:
-        """State of a raw partition."""
-        return RawPartition(partition, self.policy, rows)
+    def open(self, partition: int, written: Written) -> RawPartition:
+        """State of a raw partition. Raises ValueError."""
+        return RawPartition(partition, self.policy, newest(written))
 
     def apply(self, state: RawPartition, events: Sequence[Event]) -> list[Outgoing]:
         """Fold raw messages; gives their dead letters."""

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP, EventT
 
+from streams.core import ledger
+from streams.core.ledger import Keyed, Ledger, Rows, Written
 from streams.metrics import Instruments
 
 S = TypeVar("S")
 Event = EventT[Any]
-Rows = Mapping[str, bytes | None]
 log = logging.getLogger(__name__)
 
 _CONFIRM_SECONDS = 60.0
@@ -38,8 +40,8 @@ _TRIES = 3
 class State(Protocol[S]):
     """What the loop asks of a pure state; each call runs in the core's thread."""
 
-    def open(self, partition: int, rows: Mapping[str, bytes]) -> S:
-        """The state of a partition from its rows."""
+    def open(self, partition: int, written: Written) -> S:
+        """The state of a partition from its rows, whoever wrote them."""
 
     def apply(self, state: S, events: Sequence[Event]) -> list[Outgoing]:
         """Take events in order; what must be on the broker before they are acknowledged."""
@@ -59,6 +61,9 @@ class Source(Protocol):
 
     async def earliest(self, topic: str, partition: int) -> int:
         """The first offset that the broker still holds."""
+
+    async def latest(self, topic: str, partition: int) -> int:
+        """The last offset that the broker holds, -1: none."""
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from `offset`."""
@@ -92,6 +97,7 @@ class Loop(Generic[S]):
     checkpoint_seconds: float
     most_events: int = 32
     states: dict[int, S] = field(default_factory=dict)
+    ledgers: dict[int, Ledger] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     progressed: float = field(default_factory=time.monotonic)
     _queue: asyncio.Queue[tuple[int, Event]] = field(default_factory=lambda: asyncio.Queue(maxsize=32))
@@ -139,6 +145,7 @@ class Loop(Generic[S]):
             self._assignment += 1
             for partition in partitions:
                 self.states.pop(partition, None)
+                self.ledgers.pop(partition, None)
                 self.positions.pop(partition, None)
                 self._waiting.pop(partition, None)
 
@@ -167,10 +174,10 @@ class Loop(Generic[S]):
 
     async def _state(self, partition: int) -> S:
         if partition not in self.states:
-            prefix = f"{partition}/".encode()
-            store = self.table.data
-            rows = {key[len(prefix) :].decode(): store[key] for key in list(store) if key.startswith(prefix)}
-            self.states[partition] = await self.in_core(self.state.open, partition, rows)
+            written = ledger.read(partition, dict(self.table.data))
+            fence = await self.source.latest(self.topic, partition)
+            self.ledgers[partition] = Ledger(partition, secrets.token_hex(4), written, fence)
+            self.states[partition] = await self.in_core(self.state.open, partition, written)
         return self.states[partition]
 
     async def _apply(self, events: list[Event]) -> None:
@@ -229,14 +236,15 @@ class Loop(Generic[S]):
         self._sent.clear()
         size = 0
         for partition in partitions:
-            for rows in await self.in_core(self.state.checkpoint, self.states[partition]):
-                size += await self._write(partition, rows)
+            state, mine = self.states[partition], self.ledgers[partition]
+            first, then = await self.in_core(self.state.checkpoint, state)
+            size += await self._write(partition, mine.first(first))
+            size += await self._write(partition, mine.then(then, self.state.stamp(state)))
             for event in self._waiting.pop(partition, []):
                 event.ack()
         self.instruments.checkpoint(self.name, time.monotonic() - started, size)
 
-    async def _write(self, partition: int, rows: Rows) -> int:
-        keyed = {f"{partition}/{name}".encode(): value for name, value in rows.items()}
+    async def _write(self, partition: int, keyed: Keyed) -> int:
         await self._confirm(
             [
                 self.table.send_changelog(partition, key, value, key_serializer="raw", value_serializer="raw")

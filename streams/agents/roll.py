@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streams.agents.loop import Event, Outgoing, Rows
-from streams.core.roll import SummaryPartition
+from streams.agents.loop import Event, Outgoing
+from streams.core.ledger import Rows, Written
+from streams.core.roll import SummaryPartition, newest
 from streams.metrics import Instruments
 
 log = logging.getLogger(__name__)
@@ -21,10 +22,10 @@ class Roll:
     lateness: int
     instruments: Instruments
 
-    def open(self, partition: int, rows: Mapping[str, bytes]) -> SummaryPartition:
-        """State of a summary partition."""
+    def open(self, partition: int, written: Written) -> SummaryPartition:
+        """State of a summary partition. Raises ValueError."""
         del partition
-        return SummaryPartition(self.lateness, rows)
+        return SummaryPartition(self.lateness, newest(written))
 
     def apply(self, state: SummaryPartition, events: Sequence[Event]) -> list[Outgoing]:
         """Take summaries; one that is not ours is counted and passed over: it holds no records."""

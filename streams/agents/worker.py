@@ -6,7 +6,7 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from yarl import URL
 from streams.agents.combine import Combine
 from streams.agents.loop import Loop, partitions_of
 from streams.agents.roll import Roll
-from streams.core import tables
+from streams.core import ledger, tables
 from streams.core.combine import Meta, Policy, RawPartition
 from streams.core.known import INFO_SCHEMA
 from streams.core.roll import SummaryPartition
@@ -44,10 +44,10 @@ _BROKEN = (KafkaError, FaustError, OSError)
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError)
 """What reading a row raises that is not one of ours, or not of this release."""
 _FAUST = "faust"
-_PLAIN = ("meta", "origins", "stamp")
+_PLAIN = ("origins", "stamp")
 """Rows that hold no frames."""
-_FETCH_BYTES = 1024 * 1024
-"""What a fetch brings of a partition, compressed: some 4 MB of lines. A larger message comes all the same: KIP-74."""
+_FETCH_BYTES = 512 * 1024
+"""What a fetch brings of a partition, compressed: some 2 MB of lines. A larger message comes all the same: KIP-74."""
 
 
 class StateError(Exception):
@@ -159,6 +159,11 @@ class Worker:
         """The first offset that the broker still holds (agents.loop.Source)."""
         tp = TP(topic, partition)
         return int((await self.app.consumer.earliest_offsets(tp))[tp] or 0)
+
+    async def latest(self, topic: str, partition: int) -> int:
+        """The last offset that the broker holds, -1: none (agents.loop.Source)."""
+        tp = TP(topic, partition)
+        return int((await self.app.consumer.highwaters(tp))[tp] or 0) - 1
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from `offset` (agents.loop.Source).
@@ -275,21 +280,32 @@ class Worker:
 def _unreadable(loop: Loop[Any], partitions: Iterable[int]) -> tuple[int, str, str] | None:
     """Partition, key and reason of the first row that can't be read by itself. Slow: for a worker that ends anyway."""
     for partition in partitions:
-        for name, value in _rows(loop, partition).items():
-            try:
-                _read_row(loop, partition, name, value)
-            except _UNREADABLE as problem:
-                return partition, f"{partition}/{name}", " ".join(str(problem).split()) or type(problem).__name__
+        written = ledger.read(partition, dict(loop.table.data))
+        rows = [(writer, name, value) for writer, found in written.items() for name, value in found.items()]
+        for writer, name, value in rows:
+            why = _fault(_read_row, loop, partition, name, value)
+            if why:
+                return partition, ledger.key(partition, writer, name).decode(), why
+        why = _fault(loop.state.open, partition, written)
+        if why:
+            return partition, f"{partition}/*", why
     return None
 
 
-def _rows(loop: Loop[Any], partition: int) -> dict[str, bytes]:
-    prefix, store = f"{partition}/".encode(), loop.table.data
-    return {key[len(prefix) :].decode(errors="replace"): store[key] for key in list(store) if key.startswith(prefix)}
+def _fault(read: Callable[..., object], *arguments: object) -> str:
+    """Why something can't be read, in one line; empty: it can."""
+    try:
+        read(*arguments)
+    except _UNREADABLE as problem:
+        return " ".join(str(problem).split()) or type(problem).__name__
+    return ""
 
 
 def _read_row(loop: Loop[Any], partition: int, name: str, value: bytes) -> None:
-    loop.state.open(partition, {name: value})
+    if name == "meta":
+        Meta.decode(value)
+        return
+    loop.state.open(partition, {"": {name: value}})
     if name.partition("/")[0] not in _PLAIN:
         tables.decode(value)  # some states leave that for the time when they need the row
 

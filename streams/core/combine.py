@@ -22,6 +22,7 @@ from streams.core import known, tables
 from streams.core.deadletter import DeadLetter, of_lines, of_message
 from streams.core.facts import Facts, facts
 from streams.core.fields import Format, parse_format
+from streams.core.ledger import Written
 from streams.core.origins import Origins
 from streams.core.panes import Assign, assign
 from streams.core.parse import REASONS, Parsed, parse
@@ -208,6 +209,7 @@ class RawPartition:
         for name, value in rows.items():
             self._restore(name, value)
         self.origins.advance(self.meta.stamp)
+        self._keep_pairs()
         self._settled += [f"pane/{start}" for start in self.panes if start < self.through]
         self.panes = {start: pane for start, pane in self.panes.items() if start >= self.through}
         self._ahead = max(row.stamp for row in (self.history, self._known_row, *self.panes.values()))
@@ -506,6 +508,11 @@ class RawPartition:
         elif self.meta.slots.get(kind) == int(rest):
             self._restore_pair(kind, value)
 
+    def _keep_pairs(self) -> None:
+        """What `meta` refers to by its slot must stand beside it, written by the same hand."""
+        for name, row in self._pairs().items():
+            row.unsaved = row.unsaved or name in self.meta.slots
+
     def _restore_pair(self, kind: str, value: bytes) -> None:
         row = _resting(value)
         row.unsent = kind in self.meta.unsent
@@ -560,6 +567,41 @@ class RawPartition:
             yield Summary(to, f"{self.partition}/{name}".encode(), tables.encode(head, mine))
 
 
+def newest(written: Written) -> dict[str, bytes]:
+    """Of each row the value that has come furthest, whoever wrote it: what RawPartition starts from.
+
+    `meta` and the two rows that it refers to come from one hand, and count only together. Raises ValueError.
+    """
+    metas = {writer: Meta.decode(rows["meta"]) for writer, rows in written.items() if "meta" in rows}
+    whole = {writer: meta for writer, meta in metas.items() if _paired(meta) <= written[writer].keys()}
+    if metas and not whole:
+        raise ValueError("rows that `meta` refers to are missing")
+    found: dict[str, list[bytes]] = {}
+    for rows in written.values():
+        for name, value in rows.items():
+            found.setdefault(name, []).append(value)
+    chosen = {name: _furthest(name, values) for name, values in found.items() if name.startswith(("pane/", "origins/"))}
+    if not whole:
+        return chosen
+    writer = max(whole, key=lambda one: whole[one].stamp)
+    return {**chosen, **{name: written[writer][name] for name in ("meta", *_paired(whole[writer]))}}
+
+
+def _paired(meta: Meta) -> set[str]:
+    return {f"{name}/{slot}" for name, slot in meta.slots.items()}
+
+
+def _furthest(name: str, values: list[bytes]) -> bytes:
+    """Of a bucket of origins, what all remember together: each wrote what it had seen."""
+    if name.startswith("origins/"):
+        return b"".join(values)
+    return max(values, key=_stamp)
+
+
+def _stamp(value: bytes) -> int:
+    return cast("int", tables.head(value)["stamp"])
+
+
 @lru_cache(maxsize=64)
 def _format(text: str) -> Format | None:
     """None: not a format."""
@@ -582,7 +624,7 @@ def _int64(total: int) -> int:
 
 
 def _resting(value: bytes) -> Pane:
-    return Pane(stamp=cast("int", tables.head(value)["stamp"]), encoded=value)
+    return Pane(stamp=_stamp(value), encoded=value)
 
 
 def _measure_delay(lines: _Lines, rows: pl.DataFrame, out: Folded) -> None:

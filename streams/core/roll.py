@@ -14,6 +14,7 @@ from typing import cast
 import polars as pl
 
 from streams.core import direction, tables
+from streams.core.ledger import Written
 from streams.core.panes import Clock
 from streams.core.tables import TABLES, Frames
 
@@ -59,10 +60,9 @@ class SummaryPartition:
         A summary that is not newer than what is there changes nothing. Raises ValueError: not ours.
         """
         head = tables.head(value)
-        source, stamp, idle = head.get("source"), head.get("stamp"), bool(head.get("idle"))
-        if not isinstance(source, int) or not isinstance(stamp, int):
-            raise ValueError("not a summary: it has no source or no stamp")  # noqa: TRY004 - bad data, not a bad call
-        stamp = 2 * stamp + idle  # a partition turns idle after its last message, without another one
+        source, stamp, idle = head.get("source"), _stamp(head), bool(head.get("idle"))
+        if not isinstance(source, int):
+            raise ValueError("not a summary: it has no source")  # noqa: TRY004 - bad data, not a bad call
         old = self._rows.get(name)
         if (old is not None and stamp <= old.stamp) or self._is_gone(source, name):
             return None
@@ -161,6 +161,31 @@ class SummaryPartition:
             yield direction.resolved(enis.filter(pl.col(_SOURCE) == source), mine)
         rest = enis.filter(~pl.col(_SOURCE).is_in(sources))
         yield direction.resolved(rest, direction.no_owners())
+
+
+def newest(written: Written) -> dict[str, bytes]:
+    """Of each row the value that has come furthest, whoever wrote it: what SummaryPartition starts from.
+
+    Raises ValueError.
+    """
+    found: dict[str, bytes] = {}
+    for rows in written.values():
+        for name, value in rows.items():
+            if name not in found or _reach(name, value) > _reach(name, found[name]):
+                found[name] = value
+    return found
+
+
+def _reach(name: str, value: bytes) -> int:
+    return int(value) if name == _STAMP else _stamp(tables.head(value))
+
+
+def _stamp(head: Mapping[str, object]) -> int:
+    """What of two summaries of a row is the newer: a partition turns idle after its last message, with no other one."""
+    stamp = head.get("stamp")
+    if not isinstance(stamp, int):
+        raise ValueError("not a summary: it has no stamp")  # noqa: TRY004 - bad data, not a bad call
+    return 2 * stamp + bool(head.get("idle"))
 
 
 def _counts_something() -> pl.Expr:

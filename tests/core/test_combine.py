@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from streams.core import combine, tables
-from streams.core.combine import DELAY_BUCKETS, Meta, Policy, RawPartition
+from streams.core.combine import DELAY_BUCKETS, Meta, Policy, RawPartition, newest
 from streams.core.parse import REASONS
 from streams.core.raw import Origin, RawMessage
 from streams.generate import bulk
@@ -548,3 +548,20 @@ def test_realistic_traffic_is_counted_as_the_count_with_dicts_counts_it() -> Non
     assert counted(state)["eni"] == oracle.totals
     assert not +state.meta.over_budget
     assert tables.OTHER not in {key[0] for key in roll.totals()["eni"]}
+
+
+def test_the_meta_row_that_came_furthest_counts_with_the_rows_that_it_refers_to() -> None:
+    """A worker that was thought dead is ahead, but its other row is gone: then the next best."""
+    log = _log([_line(T0)], [_line(T0)], [_line(T0)])
+    stores: dict[str, dict[str, bytes]] = {}
+    for writer, end in (("ahead", 3), ("behind", 2)):
+        state = RawPartition(0, Policy())
+        state.fold(log[:end])
+        stores[writer] = _saved(state, {})
+
+    assert RawPartition(0, Policy(), newest(stores)).meta.stamp == 2
+    del stores["ahead"]["known/0"]
+    assert RawPartition(0, Policy(), newest(stores)).meta.stamp == 1
+    del stores["behind"]["known/0"]
+    with pytest.raises(ValueError, match="rows that `meta` refers to are missing"):
+        newest(stores)

@@ -197,9 +197,9 @@ class Broken:
 @pytest.mark.parametrize(
     "broken",
     [
-        Broken("combine", {"meta": b'{"v":2}'}, "0/meta", "written by a newer release"),
-        Broken("combine", {"meta": Meta().encode(), "pane/60": _PANE[:-1]}, "0/pane/60", "cut off or changed"),
-        Broken("roll", {"0/pane/60": b'{"v":2,"frames":[]}\n'}, "0/0/pane/60", "written by a newer release"),
+        Broken("combine", {"meta": b'{"v":2}'}, "0/w/meta", "written by a newer release"),
+        Broken("combine", {"meta": Meta().encode(), "pane/60": _PANE[:-1]}, "0/w/pane/60", "cut off or changed"),
+        Broken("roll", {"0/pane/60": b'{"v":2,"frames":[]}\n'}, "0/w/0/pane/60", "written by a newer release"),
     ],
     ids=lambda broken: f"{broken.changelog} {broken.key}",
 )
@@ -210,7 +210,7 @@ async def test_state_that_cannot_be_read_ends_the_worker_with_its_place(
     await prepare_topics(apache_kafka, our_topics(Names(prefix), Topics()), {}, print)
     async with AIOKafkaProducer(bootstrap_servers=apache_kafka) as producer:
         for name, value in broken.rows.items():
-            await producer.send_and_wait(topic, value, f"0/{name}".encode(), partition=0)
+            await producer.send_and_wait(topic, value, f"0/w/{name}".encode(), partition=0)
 
     worker = Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ={"VPCFLOW_TOPICS__PREFIX": prefix})
     worker.launch()
