@@ -9,7 +9,7 @@ import pytest
 
 from streams.core import tables
 from streams.core.combine import Policy, RawPartition
-from streams.core.roll import SummaryPartition
+from streams.core.roll import SummaryPartition, newest
 from tests.core.traffic import ARRIVAL, OWN, T0, Flow, Roll, message, run
 
 ENI = min(OWN)
@@ -210,3 +210,17 @@ def test_replayed_history_is_left_out_unless_asked_for() -> None:
     }
 
     assert totals == {False: 1, True: 3}
+
+
+def test_a_late_row_of_another_writer_is_an_old_one() -> None:
+    """Whoever opens the partition takes what has come furthest of each name; idle is further than not."""
+    ahead = {"0/pane/60": _pane(9, 5, 60), "0/clock": _clock(9, T0, idle=True), "stamp": b"40"}
+    behind = {
+        "0/pane/60": _pane(7, 3, 60),
+        "0/clock": _clock(9, T0, idle=False),
+        "stamp": b"8",
+        "1/pane/60": _pane(1, 1, 60),
+    }
+
+    for written in ({"a": ahead, "b": behind}, {"b": behind, "a": ahead}):
+        assert newest(written) == {**behind, **ahead}
