@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -117,8 +117,13 @@ class KafkaCluster:
     Call from the main thread: Linux ends a child with the *thread* that started it.
     """
 
-    def __init__(self, size: int = 1, settings: Mapping[str, str] | None = None) -> None:
-        """settings: Kafka's, on top of SETTINGS. Raises MissingError."""
+    def __init__(
+        self,
+        size: int = 1,
+        settings: Mapping[str, str] | None = None,
+        own: Callable[[Node], Mapping[str, str]] = lambda _: {},
+    ) -> None:
+        """settings: Kafka's, on top of SETTINGS. own: those of one broker, on top of all. Raises MissingError."""
         self._jars = jars()
         self._folder = tempfile.TemporaryDirectory(prefix="kafka-")
         self.nodes = [
@@ -126,6 +131,7 @@ class KafkaCluster:
             for number in range(1, size + 1)
         ]
         self._settings = {**SETTINGS, **(settings or {})}
+        self._own = own
 
     @property
     def bootstrap(self) -> str:
@@ -206,6 +212,7 @@ class KafkaCluster:
             "offsets.topic.replication.factor": copies,
             "transaction.state.log.replication.factor": copies,
             "transaction.state.log.min.isr": str(len(self.nodes) // 2 + 1 if len(self.nodes) > 1 else 1),
+            **self._own(node),
         }
 
     def _java(self, main: str, *arguments: str, log: IO[bytes]) -> subprocess.Popen[bytes]:

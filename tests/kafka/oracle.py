@@ -22,6 +22,7 @@ _V2 = (
     "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
 )
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 47: "gre", 50: "esp", 132: "sctp"}
+_PANE = '("end"::BIGINT // 60 * 60)::VARCHAR'
 _RANK = "(CASE WHEN {0} < 1024 OR {0} IN ({1}) THEN 0 WHEN {0} < 32768 THEN 1 ELSE 2 END) * 65536 + {0}"
 
 
@@ -50,12 +51,23 @@ class Oracle:
         """(eni, action) -> sums: whatever the direction."""
         return self._sums("coalesce(\"interface-id\", '-')", "action")
 
+    def enis_by_pane(self) -> Sums:
+        """(start of the minute that the record ends in, eni, action) -> sums."""
+        return self._sums(_PANE, "coalesce(\"interface-id\", '-')", "action")
+
     def enis_by_direction(self) -> Sums:
         """(eni, direction, action) -> sums, for formats with flow-direction."""
         return self._sums("coalesce(\"interface-id\", '-')", '"flow-direction"', "action")
 
     def ports(self) -> Sums:
         """(port, protocol, action) -> sums."""
+        return self._sums(*self._port_keys())
+
+    def ports_by_pane(self) -> Sums:
+        """(start of the minute that the record ends in, port, protocol, action) -> sums."""
+        return self._sums(_PANE, *self._port_keys())
+
+    def _port_keys(self) -> tuple[str, str, str]:
         ranked = [
             _RANK.format(f"{name}::INT", ", ".join(map(str, sorted(SERVICES)))) for name in ("srcport", "dstport")
         ]
@@ -64,7 +76,7 @@ class Oracle:
             flags = '("tcp-flags"::INT & 18)'
             port = f"CASE WHEN {flags} = 2 THEN dstport::INT WHEN {flags} = 18 THEN srcport::INT ELSE {port} END"
         names = " ".join(f"WHEN {number} THEN '{name}'" for number, name in _PROTOCOLS.items())
-        return self._sums(f"({port})::VARCHAR", f"CASE protocol::INT {names} ELSE protocol END", "action")
+        return f"({port})::VARCHAR", f"CASE protocol::INT {names} ELSE protocol END", "action"
 
     def _sums(self, *keys: str) -> Sums:
         grouped = ", ".join(f"coalesce({key}, 'unknown') AS k{n}" for n, key in enumerate(keys))

@@ -126,6 +126,11 @@ class Vpcflow:
         return found
 
     @property
+    def runs(self) -> bool:
+        """Whether it has not ended since it was launched."""
+        return self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """Of the process."""
         return self._process.pid

@@ -34,7 +34,10 @@ ARN = "arn:aws:firehose:eu-west-1:123456789010:deliverystream/flow-logs"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One post. accepted: the answer says that the batch is stored; problem: why it does not count as such."""
+    """One post. accepted: the answer says that the batch is stored; problem: why it does not count as such.
+
+    status 0: nobody was there, or nobody answered.
+    """
 
     status: int
     answer: dict[str, Any]
@@ -114,10 +117,13 @@ class FirehoseSender:
         data = gzip.compress(body, 6) if self.compressed else body
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         wanted = {name: value for name, value in sent.items() if value is not None}
-        async with self.session.post(
-            self.url, data=data, headers=wanted, timeout=timeout, allow_redirects=False
-        ) as response:
-            return judge(response.status, dict(response.headers), await response.read(), request_id)
+        try:
+            async with self.session.post(
+                self.url, data=data, headers=wanted, timeout=timeout, allow_redirects=False
+            ) as response:
+                return judge(response.status, dict(response.headers), await response.read(), request_id)
+        except (aiohttp.ClientError, OSError) as problem:
+            return Attempt(0, {}, f"no answer: {problem}")
 
     def headers(self, request_id: str) -> Iterator[tuple[str, str]]:
         yield "X-Amz-Firehose-Protocol-Version", "1.0"

@@ -1,0 +1,67 @@
+"""`make chaos`: runs of many seeds, each with brokers of its own; 0 only if no figure of any run is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos.arena import Brokers
+from tests.chaos.report import as_json, as_markdown
+from tests.chaos.run import Result, run
+from tests.chaos.schedule import full, short
+from tests.kafka.broker import MissingError
+
+LINES = 500_000
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run, tell, write the reports after each run. 1: a difference, or Kafka is missing."""
+    options = _options(arguments)
+    results: list[Result] = []
+    for seed in range(options.first, options.first + options.seeds):
+        schedule = short(seed) if options.short else full(seed)
+        try:
+            with Brokers() as brokers:
+                results.append(asyncio.run(run(brokers, seed, options.lines, schedule, print)))
+        except MissingError as problem:
+            print(f"no chaos without Apache Kafka: {problem}")
+            return 1
+        _tell(results[-1])
+        for path, text in ((options.json, as_json(results)), (options.markdown, as_markdown(results))):
+            if path:
+                Path(path).write_text(text, "utf-8")
+    differences = sum(len(one.differences) for one in results)
+    print(f"seeds: {len(results)}, lines: {sum(one.lines for one in results):,}")
+    print(f"differences: {differences}")
+    return 1 if differences else 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20, help="how many runs")
+    parser.add_argument("--first", type=int, default=1, help="the seed of the first one")
+    parser.add_argument("--lines", type=int, default=LINES, help="of each run")
+    parser.add_argument("--short", action="store_true", help="the short schedules, as in `make test`")
+    parser.add_argument("--json", metavar="FILE", help="write the report to FILE")
+    parser.add_argument("--markdown", metavar="FILE", help="the same as a page")
+    return parser.parse_args(arguments)
+
+
+def _tell(result: Result) -> None:
+    print(
+        f"seed {result.seed}: {result.lines:,} lines, {len(result.faults)} faults in {result.seconds:.0f} s, "
+        f"{result.posts_failed} posts failed and {result.posts_repeated} were repeated, "
+        f"{len(result.restarts)} restarts, differences: {len(result.differences)}",
+        flush=True,
+    )
+    for line in (*result.restarts, *result.differences):
+        print(f"  {line}")
+    if result.logs:
+        print(f"  what each process said: {result.logs}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,184 @@
+"""One run: a fleet, input, faults, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.kafka import TopicSpec, ensure_topics, our_topics, prepare_topics
+from streams.names import Names
+from streams.settings import Topics
+from tests.chaos.arena import Brokers, Network
+from tests.chaos.faults import Faults, Happened
+from tests.chaos.feed import PARTITIONS, Feed, Pace, stored
+from tests.chaos.fleet import Fleet
+from tests.chaos.schedule import BROKERS, Schedule
+from tests.chaos.traffic import Traffic, traffic
+from tests.chaos.verdict import Truth, at_metrics, in_letters, in_panes, on_the_way, stored_panes, truth
+from tests.chaos.watch import Reading, Watch
+from tests.kafka.letters import dead_letters
+from tests.kafka.process import Samples
+
+_DRAIN_SECONDS = 180.0
+_SETTLE_SECONDS = 12.0
+"""After the first moment at which all is right: somebody's late write would come by then."""
+_PANES_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class FaultReport:
+    """at: seconds since the input began. lasted: until it was over. ready_after, drained_after: seconds from then on
+    until the fleet was ready, and until nothing waited; None: it was not before the end of the run.
+    """
+
+    at: float
+    kind: str
+    target: int
+    lasted: float
+    ready_after: float | None
+    drained_after: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is reported of a run. lines: all that have an outcome, junk among them."""
+
+    seed: int
+    lines: int
+    junk: int
+    seconds: float
+    posts: int
+    posts_failed: int
+    posts_repeated: int
+    looks: int
+    faults: Sequence[FaultReport]
+    restarts: Sequence[str]
+    differences: Sequence[str]
+    logs: str = ""
+
+
+@dataclass
+class Course:
+    """How a run went."""
+
+    fleet: Fleet
+    feed: Feed
+    watch: Watch
+    began: float
+    happened: Sequence[Happened] = ()
+    truth: Truth | None = None
+    differences: list[str] = field(default_factory=list)
+
+
+async def run(brokers: Brokers, seed: int, lines: int, schedule: Schedule, tell: Callable[[str], None]) -> Result:
+    """One run on brokers that may have had others before: its topics are its own."""
+    prefix, topic = f"chaos-{seed}-{int(time.time())}", f"theirs-{seed}-{int(time.time())}"
+    bootstrap, topics = brokers.cluster.bootstrap, Topics(replication=BROKERS)
+    made = traffic(seed, lines, int(time.time()))
+    await prepare_topics(bootstrap, our_topics(Names(prefix), topics), {}, tell)
+    await ensure_topics(bootstrap, [TopicSpec(topic, PARTITIONS, {}, BROKERS)])
+    await _assert_copies(bootstrap, [spec.name for spec in our_topics(Names(prefix), topics)] + [topic])
+    async with Network(brokers) as network:
+        fleet = Fleet(bootstrap, network.bootstrap, prefix, topic)
+        try:
+            fleet.start(schedule.workers)
+            await fleet.until_ready()
+            feed = Feed(fleet, bootstrap, topic, Pace(lines / schedule.seconds))
+            course = Course(fleet, feed, Watch(fleet, lambda: feed.begun), time.monotonic())
+            await _course(course, brokers, network, schedule, made)
+            await _judge(course, bootstrap, Names(prefix), made, topic)
+            return _result(course, seed, made)
+        finally:
+            fleet.end()
+
+
+async def _assert_copies(bootstrap: str, names: Sequence[str]) -> None:
+    """As production has it: three copies of each."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        found = {one["topic"]: one for one in await admin.describe_topics(list(names))}
+    finally:
+        await admin.close()
+    assert found.keys() == set(names)
+    copies = {len(partition["replicas"]) for one in found.values() for partition in one["partitions"]}
+    assert copies == {BROKERS}, copies
+
+
+async def _course(course: Course, brokers: Brokers, network: Network, schedule: Schedule, made: Traffic) -> None:
+    """Input and faults side by side, then the rest of the input."""
+    faults = Faults(course.fleet, brokers, network, course.watch)
+    watching = asyncio.create_task(course.watch.run())
+    try:
+        async with asyncio.TaskGroup() as together:
+            together.create_task(course.feed.all(made))
+            await faults.run(schedule.lanes)
+            course.feed.pace.hurry()
+        course.happened = sorted(faults.happened, key=lambda one: one.began)
+        course.truth = await asyncio.to_thread(truth, made, await stored(brokers.cluster.bootstrap, course.feed.topic))
+        await _drained(course, course.truth)
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+    if not watching.cancelled():
+        watching.result()
+
+
+async def _drained(course: Course, right: Truth) -> None:
+    """Until all is as it must be, or the time is over; then a little longer."""
+    end = time.monotonic() + _DRAIN_SECONDS
+    while time.monotonic() < end and at_metrics(right, await _scrapes(course.fleet)):  # noqa: ASYNC110 - asks others
+        await asyncio.sleep(1.0)
+    await asyncio.sleep(_SETTLE_SECONDS)
+
+
+async def _scrapes(fleet: Fleet) -> list[Samples]:
+    return [samples for samples in (await fleet.scrapes()).values() if samples is not None]
+
+
+async def _judge(course: Course, bootstrap: str, names: Names, made: Traffic, topic: str) -> None:
+    """Fill in the differences."""
+    right = course.truth
+    assert right
+    last = await _scrapes(course.fleet)
+    end = time.monotonic() + _PANES_SECONDS
+    panes = in_panes(right, await stored_panes(bootstrap, names.roll_changelog))
+    while panes and time.monotonic() < end:
+        await asyncio.sleep(2.0)
+        panes = in_panes(right, await stored_panes(bootstrap, names.roll_changelog))
+    course.differences = [
+        *at_metrics(right, last), *panes, *in_letters(right, await dead_letters(bootstrap, names.dead_letters)),
+        *course.watch.excess, *on_the_way(right, course.watch.highs, last),
+    ]  # fmt: skip
+
+
+def _result(course: Course, seed: int, made: Traffic) -> Result:
+    right, readings = course.truth, course.watch.readings
+    assert right
+    logs = ""
+    if course.differences:
+        logs = tempfile.mkdtemp(prefix=f"chaos-{seed}-")
+        course.fleet.keep_logs(Path(logs))
+    return Result(
+        seed, right.lines, right.junk.total(), round(time.monotonic() - course.began, 1),
+        course.feed.attempts, course.feed.failed, course.feed.repeated, len(readings),
+        [_reported(one, course.began, readings) for one in course.happened],
+        list(course.fleet.ended_by_themselves()), course.differences, logs,
+    )  # fmt: skip
+
+
+def _reported(one: Happened, began: float, readings: Sequence[Reading]) -> FaultReport:
+    later = [reading for reading in readings if reading.at >= one.ended]
+    ready = next((reading.at for reading in later if reading.ready), None)
+    drained = next((reading.at for reading in later if reading.ready and not reading.lag), None)
+    return FaultReport(
+        round(one.began - began, 1), one.fault.kind, one.fault.target, round(one.ended - one.began, 1),
+        None if ready is None else round(ready - one.ended, 1),
+        None if drained is None else round(drained - one.ended, 1),
+    )  # fmt: skip
