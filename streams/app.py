@@ -12,17 +12,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 from aiohttp import web
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams import feeds
+from streams import deadletters, feeds
 from streams.agents.worker import Plan, Worker
 from streams.core.combine import Policy
 from streams.core.fields import Format, parse_format
+from streams.core.raw import RawMessage
+from streams.deadletters import Listing
 from streams.embedded import embedded_broker
 from streams.feeds import Replay
 from streams.kafka import BrokerError, Contact, Options, client_options, our_topics, prepare_topics
@@ -32,6 +34,7 @@ from streams.names import Names
 from streams.server import Server, health_routes
 from streams.settings import EMBEDDED, Client, ConfigError, Settings, access_keys, redacted
 from streams.sources.bridge import BridgeSettings, Reading, run_bridge
+from streams.sources.deadletters import LetterError, Putting, Reader, opened, put_back
 from streams.sources.firehose import RUNNER_OPTIONS, FirehoseSettings, firehose_routes
 from streams.sources.messages import format_names
 from streams.sources.publish import Publisher
@@ -137,7 +140,7 @@ def plan(settings: Settings) -> Plan:
         flush_seconds=settings.checkpoint.summary_seconds, checkpoint_seconds=settings.checkpoint.seconds,
         idle_seconds=settings.panes.idle_seconds,
         session_seconds=_EMBEDDED_SESSION if settings.broker.url == EMBEDDED else settings.group.session_seconds,
-        instance_id=settings.group.instance_id,
+        recovery_seconds=settings.group.recovery_seconds, instance_id=settings.group.instance_id,
     )  # fmt: skip
 
 
@@ -205,6 +208,75 @@ async def replay(settings: Settings, paths: Sequence[Path], how: Replay, tell: T
 
             await feeds.replay(feeds.lasting(publisher.send), paths, how, sent)
     tell(f"{total:,} lines on {Names(settings.topics.prefix).raw}")
+
+
+@contextlib.asynccontextmanager
+async def _letters(settings: Settings, doing: str, *, hidden: bool = False) -> AsyncIterator[Reader]:
+    """The dead letters of a broker that is waited for, with a progress bar of their messages."""
+    bootstrap, options = settings.broker.bootstrap, _options("broker", settings.broker)
+    topic = Names(settings.topics.prefix).dead_letters
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    hidden = hidden or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task(doing, total=None)
+
+        def read(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        async with opened(bootstrap, topic, options, read) as reader:
+            watching = asyncio.create_task(Contact(bootstrap, options, [topic]).watch())
+            try:
+                yield reader
+            finally:
+                await _cancelled(watching)
+
+
+async def list_letters(settings: Settings, how: Listing, out: TextIO) -> None:
+    """`vpcflow deadletters list`: counts for people, an object a letter for programs."""
+    async with _letters(settings, "reading", hidden=how.as_json and out.isatty()) as reader:
+        counts = await deadletters.count(reader, how, out)
+    if not how.as_json:
+        deadletters.print_counts(counts, Console(file=out), Names(settings.topics.prefix).dead_letters)
+
+
+async def show_letters(settings: Settings, how: Listing, out: TextIO, tell: Tell) -> None:
+    """`vpcflow deadletters show`: the newest letters, or one. Raises LetterError."""
+    topic = Names(settings.topics.prefix).dead_letters
+    async with _letters(settings, "reading") as reader:
+        shown = await deadletters.newest(reader, how)
+    if how.id is not None and not shown.letters:
+        raise LetterError(f"no dead letter {how.id} on {topic}; vpcflow deadletters list --json has their ids")
+    deadletters.print_letters(shown, how, out)
+    if how.id is None:
+        tell(f"{len(shown.letters):,} of {shown.total:,} dead letters on {topic}, the newest last")
+
+
+async def replay_letters(settings: Settings, how: Putting, out: TextIO, tell: Tell, *, as_json: bool) -> None:
+    """`vpcflow deadletters replay`: letters onto the raw topic, each once. On trial nothing is written, nor made."""
+    names = Names(settings.topics.prefix)
+    how = replace(how, largest_bytes=settings.ingest.max_decompressed_bytes, default_format=settings.format or None)
+    async with AsyncExitStack() as stack:
+        send: feeds.Send = _nowhere
+        mark: feeds.Send = _nowhere
+        reader = await stack.enter_async_context(_letters(settings, "looking" if how.trial else "putting back"))
+        if not how.trial:
+            send = feeds.lasting((await stack.enter_async_context(raw_topic(settings))).send)
+            options = _options("broker", settings.broker)
+            marks = Publisher(settings.broker.bootstrap, names.dead_letters, 1, options)
+            stack.push_async_callback(marks.stop)
+            await marks.start()
+            mark = feeds.lasting(marks.send)
+        put = await put_back(reader, send, mark, how, time.time)
+    if as_json:
+        out.write(deadletters.put_json(put, trial=how.trial) + "\n")
+    else:
+        for line in deadletters.put_text(put, names.raw, trial=how.trial):
+            tell(line)
+
+
+async def _nowhere(_: Sequence[RawMessage]) -> None:
+    """Stores nothing."""
 
 
 def generator_feed(rate: int) -> Feed:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -19,11 +22,16 @@ from rich.console import Console
 
 from streams import app, brokerless, settings
 from streams.agents.worker import StateError
+from streams.core.deadletter import UNKNOWN, Wanted
 from streams.core.fields import parse_format, unknown_names
 from streams.core.parse import REASONS
+from streams.core.raw import SOURCES
+from streams.deadletters import SHOWN, Listing, moment_ms
 from streams.feeds import Replay
 from streams.kafka import BrokerError, TopicError
 from streams.report import Report, render
+from streams.sources.deadletters import LetterError, Putting
+from streams.sources.messages import format_names
 from streams.sources.publish import BrokerUnavailable
 from streams.stopping import leave
 
@@ -32,7 +40,7 @@ _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _FOREVER = 100 * 365 * 86_400
 """Seconds. Files may span years, and whoever replays them into `up` wants to see all that is in them."""
-_FAILURES = (BrokerError, BrokerUnavailable, StateError, TopicError, OSError)
+_FAILURES = (BrokerError, BrokerUnavailable, LetterError, StateError, TopicError, OSError)
 """What goes wrong outside of us, each with text for whoever reads it. Anything else is a bug: it has its traceback."""
 
 
@@ -282,6 +290,129 @@ def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flag
             click.echo(brokerless.write_json(found))
         else:
             render(cast("Report", found), Console(), REASONS)
+
+
+# -- dead letters -----------------------------------------------------------------------------------------------------
+
+
+def _reasons(_context: click.Context, _option: click.Parameter, reasons: Sequence[str]) -> Sequence[str]:
+    for reason in reasons:
+        if reason not in REASONS:
+            [near] = get_close_matches(reason, REASONS, 1, 0.0)
+            raise click.BadParameter(f"expected a reason, found {reason!r}; the nearest is {near}")
+    return reasons
+
+
+def _moment(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    try:
+        return None if text is None else moment_ms(text, time.time())
+    except (ValueError, OverflowError):
+        expected = "a span such as 90m, 2h or 3d, or a time such as 2026-01-31T12:00"
+        raise click.BadParameter(f"expected {expected}, found {text!r}") from None
+
+
+_LETTER_OPTIONS = (
+    click.option(
+        "--reason", "reasons", multiple=True, callback=_reasons, metavar="REASON", help="As listed; repeat for more."
+    ),
+    click.option(
+        "--source",
+        "sources",
+        multiple=True,
+        type=click.Choice([*SOURCES, UNKNOWN]),
+        metavar="SOURCE",
+        help="As listed; repeat for more.",
+    ),
+    click.option(
+        "--since", callback=_moment, metavar="TIME", help="Arrived then or later: 2h (ago), 3d, 2026-01-31T12:00 (UTC)."
+    ),
+    click.option("--until", callback=_moment, metavar="TIME", help="Arrived before that."),
+    click.option("--json", "as_json", is_flag=True, help="For programs: an object a line."),
+)
+
+
+def _letter_flags(command: F) -> F:
+    """The flags that choose dead letters: `wanted` is made of them."""
+
+    @functools.wraps(command)
+    def run(
+        *,
+        reasons: Sequence[str],
+        sources: Sequence[str],
+        since: int | None,
+        until: int | None,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        command(wanted=Wanted(frozenset(reasons), frozenset(sources), since, until), **more)
+
+    for option in reversed(_LETTER_OPTIONS):
+        run = option(run)
+    return _settings_flags("kafka")(cast("F", run))
+
+
+@cli.group()
+def deadletters() -> None:
+    """List, show and replay lines that could not be read.
+
+    They are on the dead-letter topic, each with its reason and where it came from.
+    """
+
+
+@deadletters.command("list")
+@_letter_flags
+@click.option("--limit", type=click.IntRange(1), help="So many letters, the oldest first; default: all.")
+def list_letters(config: Path | None, *, wanted: Wanted, limit: int | None, as_json: bool, broker: str | None) -> None:
+    """Count dead letters by reason and source.
+
+    Each with the times of arrival and an example. With --json: the letters themselves, an object a line.
+    """
+    loaded = _with_broker(_load(config, broker=broker))
+    _print(loaded, app.list_letters(loaded, Listing(wanted, limit, as_json=as_json), sys.stdout))
+
+
+@deadletters.command("show")
+@_letter_flags
+@click.option("--limit", type=click.IntRange(1), default=SHOWN, show_default=True, help="So many, the newest.")
+@click.option("--id", "id_", metavar="ID", help="The one with this id.")
+def show_letters(  # noqa: PLR0913 - a flag each
+    config: Path | None, *, wanted: Wanted, limit: int, id_: str | None, as_json: bool, broker: str | None
+) -> None:
+    """Print dead letters, the newest last.
+
+    Each with its id, reason, where it came from, and the line, or what the payload begins with. Characters that a
+    terminal could take for commands are shown as ?; --json has all as it came.
+    """
+    loaded = _with_broker(_load(config, broker=broker))
+    _print(loaded, app.show_letters(loaded, Listing(wanted, limit, id_, as_json), sys.stdout, _tell))
+
+
+@deadletters.command("replay")
+@_letter_flags
+@click.option("--format", "format_", metavar="FIELDS", help=f"Fields of a line, '{_EXAMPLE}'; default: as it came.")
+@click.option("--limit", type=click.IntRange(1), help="About so many letters, the oldest first; default: all.")
+@click.option("--dry-run", is_flag=True, help="Say what would be put back, and how much of it can be read.")
+def replay_letters(  # noqa: PLR0913 - a flag each
+    config: Path | None, *, wanted: Wanted, format_: str | None, limit: int | None, dry_run: bool, as_json: bool,
+    broker: str | None,
+) -> None:  # fmt: skip
+    """Put dead letters back on the raw topic, to be read once more.
+
+    For when a format was missing or a fault in the parser was mended. Each counts once, however often this is run or
+    interrupted. What is bad again is a new dead letter, of the source deadletter: it is left where it is unless
+    --source deadletter asks for it.
+    """
+    _check_format(format_)
+    loaded = _with_broker(_load(config, broker=broker))
+    how = Putting(wanted, format_names(format_) if format_ else None, limit, trial=dry_run)
+    _print(loaded, app.replay_letters(loaded, how, sys.stdout, _tell, as_json=as_json))
+
+
+def _print(loaded: settings.Settings, work: Coroutine[Any, Any, None]) -> NoReturn:
+    """Run what prints to its end, and end."""
+    app.log_to_stderr(loaded)
+    with _to_a_pipe():
+        asyncio.Runner().run(work)
+    leave(0)
 
 
 @cli.command()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import accumulate
 
-SOURCES = ("firehose", "bridge", "s3", "file", "generator")
+SOURCES = ("firehose", "bridge", "s3", "file", "generator", "deadletter")
 """The closed set of source names: they are label values."""
 
 TARGET_BYTES = 512 * 1024
