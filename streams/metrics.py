@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Literal
 
 import polars as pl
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
@@ -74,6 +74,10 @@ METRICS = {
         Declared("vpcflow_pipeline_latency_seconds", "histogram", (), "From the arrival of a record to the tables that /metrics reads."),
         Declared("vpcflow_checkpoint_duration_seconds", "histogram", ("agent",), "Time that a checkpoint took."),
         Declared("vpcflow_checkpoint_bytes", "histogram", ("agent",), "Size of a checkpoint."),
+        Declared("vpcflow_checkpoint_last_timestamp_seconds", "gauge", ("agent",), "When the last checkpoint was written. Its age grows when checkpoints fail or the worker hangs."),
+        Declared("vpcflow_assignments_total", "counter", (), "Times that this worker was given its partitions: once at the start, and again with each rebalance."),
+        Declared("vpcflow_recovering", "gauge", (), "1: the worker has its partitions and reads their tables back."),
+        Declared("vpcflow_recovery_duration_seconds", "histogram", (), "From the assignment of partitions to tables that are whole."),
         Declared("vpcflow_series", "gauge", ("table",), "Rows of a table that have series of their own at /metrics."),
         Declared("vpcflow_series_evicted_total", "counter", ("table",), "Keys whose series ended because they were silent for longer than the TTL."),
         Declared("vpcflow_retained_panes", "gauge", ("partition",), "Panes that a summary partition keeps apart."),
@@ -103,6 +107,7 @@ class Snapshot:
     panes: Mapping[int, int] = field(default_factory=dict)
     tabled: Mapping[int, int] = field(default_factory=dict)
     ready: bool = False
+    recovering: bool = False
 
 
 class Instruments:
@@ -119,6 +124,9 @@ class Instruments:
         self._latency = self._histogram("vpcflow_pipeline_latency_seconds", _LATENCY_BUCKETS)
         self._duration = self._histogram("vpcflow_checkpoint_duration_seconds", _DURATION_BUCKETS)
         self._size = self._histogram("vpcflow_checkpoint_bytes", _SIZE_BUCKETS)
+        self._checkpoints = self._gauge("vpcflow_checkpoint_last_timestamp_seconds")
+        self._assignments = self._counter("vpcflow_assignments_total")
+        self._recovery = self._histogram("vpcflow_recovery_duration_seconds", _DURATION_BUCKETS)
         self._delays = [0] * (len(DELAY_BUCKETS) + 1)
         self._delay_sum = 0
 
@@ -150,6 +158,15 @@ class Instruments:
         """A checkpoint was written."""
         self._duration.labels(agent).observe(seconds)
         self._size.labels(agent).observe(size)
+        self._checkpoints.labels(agent).set_to_current_time()
+
+    def assigned(self) -> None:
+        """The group gave partitions."""
+        self._assignments.inc()
+
+    def recovered(self, seconds: float) -> None:
+        """All tables are whole, so long after the partitions came."""
+        self._recovery.observe(seconds)
 
     def delays(self, counts: Sequence[int], total: int) -> None:
         """Delivery delays of some records: counts for DELAY_BUCKETS and above, and their sum in seconds."""
@@ -166,6 +183,10 @@ class Instruments:
     def _counter(self, name: str) -> Counter:
         declared = METRICS[name]
         return Counter(name, declared.meaning, declared.labels, registry=self.registry)
+
+    def _gauge(self, name: str) -> Gauge:
+        declared = METRICS[name]
+        return Gauge(name, declared.meaning, declared.labels, registry=self.registry)
 
     def _histogram(self, name: str, buckets: Sequence[float]) -> Histogram:
         declared = METRICS[name]
@@ -283,6 +304,7 @@ def _shell_families(snapshot: Snapshot) -> Iterator[Metric]:
     yield _family("vpcflow_closed_before_timestamp_seconds", closed)
     yield _family("vpcflow_tabled_flows_total", {(str(p),): count for p, count in snapshot.tabled.items()})
     yield _family("vpcflow_retained_panes", {(str(p),): count for p, count in snapshot.panes.items()})
+    yield _family("vpcflow_recovering", {(): float(snapshot.recovering)})
     yield _family("vpcflow_ready", {(): float(snapshot.ready)})
 
 

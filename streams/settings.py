@@ -320,6 +320,10 @@ class Group(Section):
     session_seconds: Annotated[Positive, Field(ge=6, le=300)] = Field(
         30, description="A worker silent for so long counts as dead, and others take its partitions."
     )
+    recovery_seconds: Positive = Field(
+        60,
+        description="A worker whose tables come no further for so long, while it reads them back, ends with an error.",
+    )
     instance_id: str = Field(
         "", description="A name of its own that stays (a pod's): a restart within the session then moves no partition."
     )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _STALLED_SECONDS = 60.0
 """With messages waiting and none taken for so long, the worker is not ready."""
+_LOOK_SECONDS = 1.0
 _SETTLE_SECONDS = 5.0
 _LEAVE_SECONDS = 3.0
 _BROKEN = (KafkaError, FaustError, OSError)
@@ -66,6 +67,7 @@ class Plan:
     checkpoint_seconds: float = 5.0
     idle_seconds: float = 30.0
     session_seconds: float = 30.0
+    recovery_seconds: float = 60.0
     instance_id: str = ""
 
 
@@ -80,6 +82,8 @@ class Worker:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="core")
         self._stopping = False
         self._recovered: set[str] = set()
+        self._assigned_at: float | None = None
+        self._instruments = instruments
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] | None = None
         self.app = _faust_app(bootstrap, client, plan, self._datadir.name)
@@ -104,17 +108,27 @@ class Worker:
         self.app.on_partitions_assigned.connect(self._assigned)  # type: ignore[arg-type]
 
     async def start(self) -> None:
-        """Join the group and begin. The topics must exist. Raises BrokerError."""
+        """Join the group and begin. The topics must exist. Raises BrokerError, StateError."""
         self.failed = asyncio.get_running_loop().create_future()
         self.app.finalize()
+        self._begin(self._watch_recovery(), _FAUST)
+        starting = asyncio.create_task(self.app.start())
+        await asyncio.wait({starting, self.failed}, return_when=asyncio.FIRST_COMPLETED)
+        if self.failed.done():
+            starting.cancel()
+            self.failed.result()
         try:
-            await self.app.start()
+            starting.result()
         except _BROKEN as problem:
             raise self._lost(problem) from problem
-        self._tasks = [asyncio.create_task(self._run(loop), name=loop.name) for loop in self._loops]
-        self._tasks.append(asyncio.create_task(self._watch_faust(), name=_FAUST))
-        for task in self._tasks:
-            task.add_done_callback(self._ended)
+        for loop in self._loops:
+            self._begin(self._run(loop), loop.name)
+        self._begin(self._watch_faust(), _FAUST)
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        task.add_done_callback(self._ended)
 
     async def stop(self, *, failed: bool = False) -> None:
         """Settle what was taken, leave the group. After a failure nothing is settled: it is read again.
@@ -153,7 +167,7 @@ class Worker:
         ready, _ = self.ready()
         lag = {(loop.topic, p): count for loop in self._loops for p, count in self._lag(loop).items()}
         read = await self.combine.in_core(_read, dict(self.combine.states), dict(self.roll.states))
-        return Snapshot(**read, lag=lag, ready=ready)
+        return Snapshot(**read, lag=lag, ready=ready, recovering=self._assigned_at is not None)
 
     async def earliest(self, topic: str, partition: int) -> int:
         """The first offset that the broker still holds (agents.loop.Source)."""
@@ -206,15 +220,21 @@ class Worker:
             self._fail(await self._explained(loop, problem))
         else:
             self._recovered.add(name)
+            if len(self._recovered) == len(self._loops):
+                self._instruments.recovered(time.monotonic() - (self._assigned_at or time.monotonic()))
+                self._assigned_at = None
 
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:  # noqa: ANN401 - Faust's signal
         self._recovered.clear()
+        self._assigned_at = None
         for loop in self._loops:
             partitions = partitions_of(loop.topic, revoked)
             await loop.settle(partitions)
             await loop.drop(partitions)
 
     async def _assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:  # noqa: ANN401 - Faust's signal
+        self._assigned_at = time.monotonic()
+        self._instruments.assigned()
         for loop in self._loops:
             loop.progressed = time.monotonic()
         mine = {loop.topic: partitions_of(loop.topic, assigned) for loop in self._loops}
@@ -225,6 +245,30 @@ class Worker:
             await loop.run(stopping=lambda: self._stopping)
         except (*_BROKEN, *_UNREADABLE) as problem:
             raise await self._explained(loop, problem) from problem
+
+    async def _watch_recovery(self) -> None:
+        """End a worker whose tables do not come back: Faust waits without end for an offset that never comes (#176)."""
+        seen, since = self._behind(), time.monotonic()
+        while not self._stopping:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = self._behind()
+            if self._assigned_at is None or now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > self._plan.recovery_seconds:
+                places = ", ".join(
+                    f"topic {tp.topic}, partition {tp.partition}: {at}" for tp, at in sorted(now.items())
+                )
+                raise StateError(
+                    f"reading the tables back has stood still for {self._plan.recovery_seconds:g} s "
+                    f"({places or 'nothing is missing'}); if all brokers are there, a record that is not of vpcflow "
+                    "stands at the end of a changelog: begin anew with another topics.prefix"
+                )
+
+    def _behind(self) -> dict[TP, str]:
+        """Changelog partition -> `offset A of B` for those that are not read to their end."""
+        recovery = self.app.tables.recovery  # type: ignore[attr-defined]  # not in Faust's interface of it
+        ends, offsets = recovery.active_highwaters, recovery.active_offsets
+        return {tp: f"offset {offsets[tp]} of {end}" for tp, end in ends.items() if (offsets[tp] or 0) < (end or 0)}
 
     async def _watch_faust(self) -> None:
         await self.app.wait_until_stopped()
