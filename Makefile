@@ -9,8 +9,11 @@ LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes 
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
+SEEDS ?= 20
+SEED ?= 1
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench docs lock clean
+.PHONY: help setup run test check format bench chaos docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +38,9 @@ format: $(DEV) ## Format the code and fix what can be fixed
 
 bench: $(DEV) ## Measure speed and memory: python -m tests.bench $(BENCH_ARGS)
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+chaos: $(DEV) ## Break things while records stream in, SEEDS times from SEED on: docs/reliability.md
+	$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first $(SEED) --markdown docs/reliability.md $(CHAOS_ARGS)
 
 docs: $(RUNTIME) ## Make the generated documents and config/vpcflow.yaml anew
 	$(BIN)/python -m streams.docs

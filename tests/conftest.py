@@ -12,7 +12,7 @@ from streams.embedded import embedded_broker
 from tests.kafka.broker import KafkaCluster, MissingError
 
 
-def _missing(error: MissingError) -> None:
+def missing(error: MissingError) -> None:
     """Say why a test can't run. KAFKA_REQUIRED=1 makes that a failure, where Kafka is meant to be there."""
     if os.environ.get("KAFKA_REQUIRED"):
         pytest.fail(str(error), pytrace=False)
@@ -29,7 +29,7 @@ def apache_kafka() -> Iterator[str]:
     try:
         cluster = KafkaCluster()
     except MissingError as error:
-        _missing(error)
+        missing(error)
         return
     with cluster:
         yield cluster.bootstrap
@@ -41,7 +41,7 @@ def lone_kafka() -> Iterator[KafkaCluster]:
     try:
         cluster = KafkaCluster()
     except MissingError as error:
-        _missing(error)
+        missing(error)
         return
     with cluster:
         yield cluster

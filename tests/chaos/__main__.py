@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
+import os
+import platform
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.chaos.arena import Brokers
-from tests.chaos.report import as_json, as_markdown
-from tests.chaos.run import Result, run
+from tests.chaos.report import Result, as_json, as_markdown
+from tests.chaos.run import Plan, run
 from tests.chaos.schedule import full, short
-from tests.kafka.broker import MissingError
+from tests.kafka.broker import VERSION, MissingError
 
 LINES = 500_000
 
@@ -20,23 +24,45 @@ LINES = 500_000
 def main(arguments: Sequence[str]) -> int:
     """Run, tell, write the reports after each run. 1: a difference, or Kafka is missing."""
     options = _options(arguments)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers die here, and our own clients would tell
     results: list[Result] = []
     for seed in range(options.first, options.first + options.seeds):
-        schedule = short(seed) if options.short else full(seed)
+        plan = Plan(seed, options.lines, short(seed) if options.short else full(seed), _command(options, 1, seed))
         try:
             with Brokers() as brokers:
-                results.append(asyncio.run(run(brokers, seed, options.lines, schedule, print)))
+                results.append(asyncio.run(run(brokers, plan, print)))
         except MissingError as problem:
             print(f"no chaos without Apache Kafka: {problem}")
             return 1
         _tell(results[-1])
-        for path, text in ((options.json, as_json(results)), (options.markdown, as_markdown(results))):
-            if path:
-                Path(path).write_text(text, "utf-8")
+        _write(options, results)
     differences = sum(len(one.differences) for one in results)
     print(f"seeds: {len(results)}, lines: {sum(one.lines for one in results):,}")
     print(f"differences: {differences}")
     return 1 if differences else 0
+
+
+def _command(options: argparse.Namespace, seeds: int, first: int) -> str:
+    """What runs these seeds so."""
+    more = [f"--lines {options.lines}"] if options.lines != LINES else []
+    more += ["--short"] if options.short else []
+    return f"make chaos SEEDS={seeds} SEED={first}" + (f' CHAOS_ARGS="{" ".join(more)}"' if more else "")
+
+
+def _write(options: argparse.Namespace, results: Sequence[Result]) -> None:
+    conditions = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": f"{os.cpu_count()} CPUs for everything: brokers, fleet, input and comparison",
+        "Python": platform.python_version(),
+        "Kafka": VERSION,
+    }
+    command = _command(options, len(results), options.first)
+    for path, text in (
+        (options.json, as_json(results, conditions)),
+        (options.markdown, as_markdown(results, conditions, command)),
+    ):
+        if path:
+            Path(path).write_text(text, "utf-8")
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

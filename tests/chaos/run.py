@@ -18,7 +18,8 @@ from tests.chaos.arena import Brokers, Network
 from tests.chaos.faults import Faults, Happened
 from tests.chaos.feed import PARTITIONS, Feed, Pace, stored
 from tests.chaos.fleet import Fleet
-from tests.chaos.schedule import BROKERS, Schedule
+from tests.chaos.report import FaultReport, Result
+from tests.chaos.schedule import BROKERS, Fault, Schedule
 from tests.chaos.traffic import Traffic, traffic
 from tests.chaos.verdict import Truth, at_metrics, in_letters, in_panes, on_the_way, stored_panes, truth
 from tests.chaos.watch import Reading, Watch
@@ -29,38 +30,6 @@ _DRAIN_SECONDS = 180.0
 _SETTLE_SECONDS = 12.0
 """After the first moment at which all is right: somebody's late write would come by then."""
 _PANES_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class FaultReport:
-    """at: seconds since the input began. lasted: until it was over. ready_after, drained_after: seconds from then on
-    until the fleet was ready, and until nothing waited; None: it was not before the end of the run.
-    """
-
-    at: float
-    kind: str
-    target: int
-    lasted: float
-    ready_after: float | None
-    drained_after: float | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What is reported of a run. lines: all that have an outcome, junk among them."""
-
-    seed: int
-    lines: int
-    junk: int
-    seconds: float
-    posts: int
-    posts_failed: int
-    posts_repeated: int
-    looks: int
-    faults: Sequence[FaultReport]
-    restarts: Sequence[str]
-    differences: Sequence[str]
-    logs: str = ""
 
 
 @dataclass
@@ -76,8 +45,19 @@ class Course:
     differences: list[str] = field(default_factory=list)
 
 
-async def run(brokers: Brokers, seed: int, lines: int, schedule: Schedule, tell: Callable[[str], None]) -> Result:
+@dataclass(frozen=True)
+class Plan:
+    """command: what repeats the run."""
+
+    seed: int
+    lines: int
+    schedule: Schedule
+    command: str
+
+
+async def run(brokers: Brokers, plan: Plan, tell: Callable[[str], None]) -> Result:
     """One run on brokers that may have had others before: its topics are its own."""
+    seed, lines, schedule = plan.seed, plan.lines, plan.schedule
     prefix, topic = f"chaos-{seed}-{int(time.time())}", f"theirs-{seed}-{int(time.time())}"
     bootstrap, topics = brokers.cluster.bootstrap, Topics(replication=BROKERS)
     made = traffic(seed, lines, int(time.time()))
@@ -93,7 +73,7 @@ async def run(brokers: Brokers, seed: int, lines: int, schedule: Schedule, tell:
             course = Course(fleet, feed, Watch(fleet, lambda: feed.begun), time.monotonic())
             await _course(course, brokers, network, schedule, made)
             await _judge(course, bootstrap, Names(prefix), made, topic)
-            return _result(course, seed, made)
+            return _result(course, plan)
         finally:
             fleet.end()
 
@@ -158,27 +138,30 @@ async def _judge(course: Course, bootstrap: str, names: Names, made: Traffic, to
     ]  # fmt: skip
 
 
-def _result(course: Course, seed: int, made: Traffic) -> Result:
+def _result(course: Course, plan: Plan) -> Result:
     right, readings = course.truth, course.watch.readings
     assert right
     logs = ""
     if course.differences:
-        logs = tempfile.mkdtemp(prefix=f"chaos-{seed}-")
+        logs = tempfile.mkdtemp(prefix=f"chaos-{plan.seed}-")
         course.fleet.keep_logs(Path(logs))
     return Result(
-        seed, right.lines, right.junk.total(), round(time.monotonic() - course.began, 1),
+        plan.seed, plan.command, right.lines, right.junk.total(), round(time.monotonic() - course.began, 1),
         course.feed.attempts, course.feed.failed, course.feed.repeated, len(readings),
-        [_reported(one, course.began, readings) for one in course.happened],
+        [reported(one.fault, one.began, one.ended, began=course.began, readings=readings) for one in course.happened],
         list(course.fleet.ended_by_themselves()), course.differences, logs,
     )  # fmt: skip
 
 
-def _reported(one: Happened, began: float, readings: Sequence[Reading]) -> FaultReport:
-    later = [reading for reading in readings if reading.at >= one.ended]
+def reported(
+    fault: Fault, fault_began: float, ended: float, *, began: float, readings: Sequence[Reading]
+) -> FaultReport:
+    """A fault, from moments to seconds. began: of the input."""
+    later = [reading for reading in readings if reading.at >= ended]
     ready = next((reading.at for reading in later if reading.ready), None)
     drained = next((reading.at for reading in later if reading.ready and not reading.lag), None)
     return FaultReport(
-        round(one.began - began, 1), one.fault.kind, one.fault.target, round(one.ended - one.began, 1),
-        None if ready is None else round(ready - one.ended, 1),
-        None if drained is None else round(drained - one.ended, 1),
+        round(fault_began - began, 1), fault.kind, fault.target, round(ended - fault_began, 1),
+        None if ready is None else round(ready - ended, 1),
+        None if drained is None else round(drained - ended, 1),
     )  # fmt: skip
