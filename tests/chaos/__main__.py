@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         plan = Plan(seed, options.lines, short(seed) if options.short else full(seed), _command(options, 1, seed))
         try:
             with Brokers() as brokers:
-                results.append(asyncio.run(run(brokers, plan, print)))
+                results.append(asyncio.run(run(brokers, plan, _say)))
         except MissingError as problem:
             print(f"no chaos without Apache Kafka: {problem}")
             return 1
@@ -74,6 +74,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", help="write the report to FILE")
     parser.add_argument("--markdown", metavar="FILE", help="the same as a page")
     return parser.parse_args(arguments)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # into a file as well: a run is long
 
 
 def _tell(result: Result) -> None:

@@ -34,6 +34,7 @@ class Faults:
     brokers: Brokers
     network: Network
     watch: Watch
+    tell: Callable[[str], None]
     happened: list[Happened] = field(default_factory=list)
 
     async def run(self, lanes: Sequence[Sequence[Fault]]) -> None:
@@ -51,6 +52,7 @@ class Faults:
             began = time.monotonic()
             await _HOW[fault.kind](self, fault)
             over = time.monotonic()
+            self.tell(f"  {fault.kind} {fault.target}: {over - began:.1f} s")
             self.happened.append(Happened(fault, began, over))
         await self.watch.until_ready(over, _PATIENCE)
 

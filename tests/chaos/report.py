@@ -30,7 +30,8 @@ class FaultReport:
 @dataclass(frozen=True)
 class Result:
     """A run. command: repeats it. lines: all that have an outcome, junk among them. looks: how often the fleet was
-    asked. restarts: who ended by itself and was started again, with its last words. logs: a folder, after a difference.
+    asked. restarts: who ended by itself and was started again, with its last words. logs: a folder, after a
+    difference or a restart.
     """
 
     seed: int

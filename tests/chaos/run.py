@@ -71,7 +71,8 @@ async def run(brokers: Brokers, plan: Plan, tell: Callable[[str], None]) -> Resu
             await fleet.until_ready()
             feed = Feed(fleet, bootstrap, topic, Pace(lines / schedule.seconds))
             course = Course(fleet, feed, Watch(fleet, lambda: feed.begun), time.monotonic())
-            await _course(course, brokers, network, schedule, made)
+            faults = Faults(fleet, brokers, network, course.watch, tell)
+            await _course(course, faults, schedule, made)
             await _judge(course, bootstrap, Names(prefix), made, topic)
             return _result(course, plan)
         finally:
@@ -91,9 +92,8 @@ async def _assert_copies(bootstrap: str, names: Sequence[str]) -> None:
     assert copies == {BROKERS}, copies
 
 
-async def _course(course: Course, brokers: Brokers, network: Network, schedule: Schedule, made: Traffic) -> None:
+async def _course(course: Course, faults: Faults, schedule: Schedule, made: Traffic) -> None:
     """Input and faults side by side, then the rest of the input."""
-    faults = Faults(course.fleet, brokers, network, course.watch)
     watching = asyncio.create_task(course.watch.run())
     try:
         async with asyncio.TaskGroup() as together:
@@ -101,7 +101,7 @@ async def _course(course: Course, brokers: Brokers, network: Network, schedule: 
             await faults.run(schedule.lanes)
             course.feed.pace.hurry()
         course.happened = sorted(faults.happened, key=lambda one: one.began)
-        course.truth = await asyncio.to_thread(truth, made, await stored(brokers.cluster.bootstrap, course.feed.topic))
+        course.truth = await asyncio.to_thread(truth, made, await stored(course.feed.bootstrap, course.feed.topic))
         await _drained(course, course.truth)
     finally:
         watching.cancel()
@@ -142,14 +142,15 @@ def _result(course: Course, plan: Plan) -> Result:
     right, readings = course.truth, course.watch.readings
     assert right
     logs = ""
-    if course.differences:
+    restarts = list(course.fleet.ended_by_themselves())
+    if course.differences or restarts:
         logs = tempfile.mkdtemp(prefix=f"chaos-{plan.seed}-")
         course.fleet.keep_logs(Path(logs))
     return Result(
         plan.seed, plan.command, right.lines, right.junk.total(), round(time.monotonic() - course.began, 1),
         course.feed.attempts, course.feed.failed, course.feed.repeated, len(readings),
         [reported(one.fault, one.began, one.ended, began=course.began, readings=readings) for one in course.happened],
-        list(course.fleet.ended_by_themselves()), course.differences, logs,
+        restarts, course.differences, logs,
     )  # fmt: skip
 
 
