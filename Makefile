@@ -8,12 +8,14 @@ LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes 
 	--custom-compile-command "make lock"
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+FUZZ := $(VENV)/.fuzz
+SECONDS := 60
 
 SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench chaos docs lock clean
+.PHONY: help setup run test check format bench chaos fuzz docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,16 +44,20 @@ bench: $(DEV) ## Measure speed and memory: python -m tests.bench $(BENCH_ARGS)
 chaos: $(DEV) ## Break things while records stream in, SEEDS times from SEED on: docs/reliability.md
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first $(SEED) --markdown docs/reliability.md $(CHAOS_ARGS)
 
+fuzz: $(FUZZ) ## Fuzz what takes hostile bytes, SECONDS=60 for each target
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 docs: $(RUNTIME) ## Make the generated documents and config/vpcflow.yaml anew
 	$(BIN)/python -m streams.docs
 
 lock: $(RUNTIME) ## Resolve the dependencies anew: make lock LOCK_ARGS=--upgrade
 	$(LOCK) $(LOCK_ARGS) --group build pyproject.toml -o requirements.lock
 	$(LOCK) $(LOCK_ARGS) --group dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) $(LOCK_ARGS) --group fuzz -o requirements-fuzz.lock
 	echo uv | $(LOCK) $(LOCK_ARGS) - -o requirements-uv.lock
 
 clean: ## Remove what was made: .venv, caches, the tests' Kafka
-	rm -rf $(VENV) .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, with the first Python that is new enough. uv is taken from PATH, else installed into it.
@@ -69,4 +75,8 @@ $(RUNTIME): requirements.lock requirements-uv.lock pyproject.toml | $(BIN)/pytho
 
 $(DEV): requirements-dev.lock $(RUNTIME)
 	$(UV) pip install -q -p $(BIN)/python --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(FUZZ): requirements-fuzz.lock $(RUNTIME)
+	$(UV) pip install -q -p $(BIN)/python --require-hashes -r requirements-fuzz.lock
 	@touch $@

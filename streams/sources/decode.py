@@ -7,6 +7,7 @@ a count. Only wrapping is undone here: a line that looks odd is a line, and `cor
 from __future__ import annotations
 
 import binascii
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,17 @@ Json = Mapping[str, object]
 
 DEPTH = 16
 """Wrappings inside each other that are undone: gzip in base64 in SNS in SQS in Lambda in Firehose needs eleven."""
+
+MOST_LOOKS = 1_000_000
+"""Wrappings of a payload that are looked at one by one, ten seconds' work at most: 64 MiB of flow logs have fewer."""
+
+MOST_ERRORS = 10_000
+"""Errors of a payload that are kept apart, for each becomes a message. Others are put together, by their reason."""
+
+MOST_FORMATS = 256
+"""Formats of a payload, for each becomes a message. Lines of others are `unknown_format`."""
+
+_GATHERED_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +85,14 @@ class FirehoseRequest:
 def decode(payload: bytes, limit_bytes: int) -> Decoded:
     """Decode one payload. limit_bytes: of all that is decompressed in it; what is above is `too_large`.
 
+    So is a payload of more than MOST_LOOKS parts: all of it, besides the lines that were found until then.
     A payload that is not blank gives something: at least the error `no_lines`.
     """
     work = Work(payload, limit_bytes)
-    work.payload(payload, 0)
+    try:
+        work.payload(payload, 0)
+    except _TooMuchError:
+        work.give_up()
     found = work.decoded()
     if not found and payload.strip():
         work.error(payload, "no_lines")
@@ -92,14 +108,21 @@ def decode_firehose(body: bytes, limit_bytes: int) -> FirehoseRequest | str:
     rest = _request(cut.rest) if cut else None
     if cut and isinstance(rest, dict) and rest["records"] == []:
         work = Work(body, limit_bytes)
-        if work.chunks(cut.data):
+        try:
+            done = work.chunks(cut.data)
+        except _TooMuchError:
+            done = work.give_up()
+        if done:
             return _firehose_request(rest, work)
     whole = _request(body)
     if isinstance(whole, str):
         return whole
     work = Work(body, limit_bytes)
     found = whole["records"]
-    work.records(found if isinstance(found, list) else [], 1)
+    try:
+        work.records(found if isinstance(found, list) else [], 1)
+    except _TooMuchError:
+        work.give_up()
     return _firehose_request(whole, work)
 
 
@@ -118,6 +141,10 @@ def _firehose_request(value: Json, work: Work) -> FirehoseRequest:
     return FirehoseRequest(name if isinstance(name, str) else None, at if isinstance(at, int) else None, work.decoded())
 
 
+class _TooMuchError(Exception):
+    """A payload has more parts than anybody should look at."""
+
+
 class Work:
     """The decoding of one payload: what was found so far, and how many bytes may still be decompressed."""
 
@@ -128,9 +155,13 @@ class Work:
         self._lines: dict[str | None, list[bytes]] = {}
         self._events: dict[str, object] = {}
         self._out = Decoded()
+        self._looks = 0
+        self._gathered: dict[str, bytearray] = {}
 
     def decoded(self) -> Decoded:
         """All that was found."""
+        for reason in self._gathered:
+            self._put_together(reason)
         self._out.batches = [Batch(b"\n".join(lines), fmt) for fmt, lines in self._lines.items()]
         return self._out
 
@@ -138,11 +169,26 @@ class Work:
 
     def lines(self, lines: bytes, fmt: str | None = None) -> None:
         """One or more lines of one format."""
-        self._lines.setdefault(fmt, []).append(lines)
+        if fmt in self._lines or len(self._lines) < MOST_FORMATS:
+            self._lines.setdefault(fmt, []).append(lines)
+        else:
+            self.error(lines, "unknown_format")
 
     def error(self, payload: bytes, reason: str) -> None:
         """What can't be read."""
-        self._out.errors.append(Undecodable(payload, reason))
+        if len(self._out.errors) < MOST_ERRORS:
+            self._out.errors.append(Undecodable(payload, reason))
+            return
+        gathered = self._gathered.setdefault(reason, bytearray())
+        gathered += payload + b"\n"
+        if len(gathered) > _GATHERED_BYTES:
+            self._put_together(reason)
+
+    def _put_together(self, reason: str) -> None:
+        gathered = self._gathered[reason]
+        if gathered:
+            self._out.errors.append(Undecodable(bytes(gathered[:-1]), reason))
+            gathered.clear()
 
     def ignore(self) -> None:
         """What is meant to hold no lines."""
@@ -150,12 +196,26 @@ class Work:
 
     def notify(self, created: S3Object) -> None:
         """An object that could be read."""
-        self._out.notifications.append(created)
+        if len(self._out.notifications) < MOST_ERRORS:
+            self._out.notifications.append(created)
+        else:
+            self.error(created.json(), "no_lines")
+
+    def give_up(self) -> bool:
+        """The payload has too many parts: it is an error as a whole, and what was found in it until now stays."""
+        self.error(self._whole, "too_large")
+        return True
+
+    def _look(self) -> None:
+        self._looks += 1
+        if self._looks > MOST_LOOKS:
+            raise _TooMuchError
 
     # -- bytes ----------------------------------------------------------------------------------------------------
 
     def payload(self, data: bytes, depth: int) -> None:
         """Bytes of any shape."""
+        self._look()
         data = data.removeprefix(_BOM)
         if depth > DEPTH or (data.startswith(_BINARY) and not data.isascii()):
             self.error(data, "undecodable")
@@ -217,7 +277,8 @@ class Work:
 
     def _json_lines(self, data: bytes, depth: int) -> None:
         """One document a line; a broken one does not cost its neighbours."""
-        for line in data.split(b"\n"):
+        for ended in io.BytesIO(data):  # not split: a list of short lines takes twenty times their bytes
+            line = ended.removesuffix(b"\n")
             value = _load(line)
             if isinstance(value, dict | list | str):
                 self.value(value, depth, line)
@@ -251,6 +312,7 @@ class Work:
 
     def value(self, value: object, depth: int, source: bytes | None = None) -> None:
         """A JSON value. source: its bytes, where they are at hand."""
+        self._look()
         if depth > DEPTH:
             self.error(source or self._dump(value), "undecodable")
         elif isinstance(value, dict):
@@ -283,7 +345,7 @@ class Work:
         self.payload(_encode(message), depth + 1)
 
     def _dump(self, value: object) -> bytes:
-        """JSON of a part of the payload; all of the payload where the part can't be written again."""
+        """JSON of a part of the payload; where it can't be written again: all of the payload, but only once."""
         try:
             return orjson.dumps(value)
         except TypeError:
@@ -291,7 +353,8 @@ class Work:
         try:
             return json.dumps(value).encode()
         except (ValueError, TypeError, RecursionError):
-            return self._whole
+            whole, self._whole = self._whole, b""
+            return whole
 
     # -- many at once ---------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +93,11 @@ def firehose_routes(
     return [web.post(PATH, Endpoint(settings, publish, counts, clock).post)]
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """A request that is not taken. status: what Firehose gets. outcome: what is counted."""
 
     def __init__(self, status: int, outcome: str, message: str) -> None:
+        """message: what the sender is told."""
         super().__init__(message)
         self.status, self.outcome = status, outcome
 
@@ -111,7 +112,7 @@ class _Delivery:
 
 
 @dataclass(frozen=True)
-class _Read:
+class Read:
     """A body that was understood. ignored, duplicates: as in Decoded."""
 
     request_id: str
@@ -146,20 +147,20 @@ class Endpoint:
         except ConnectionError:
             self._counts.requests(SOURCE, "bad_request")
             raise
-        except _RefusedError as refused:
+        except RefusedError as refused:
             status, outcome, error = refused.status, refused.outcome, str(refused)
             self._tell(outcome, error)
         finally:
             self._in_flight -= delivery.held
         self._counts.requests(SOURCE, outcome)
-        return _answer(status, delivery.request_id, self._now(), error)
+        return answer(status, delivery.request_id, self._now(), error)
 
     async def _take(self, request: web.Request, delivery: _Delivery) -> None:
         if not self._keys.accept(request.headers.get(_ACCESS_KEY)):
-            raise _RefusedError(401, "unauthorized", "the access key is missing or not valid")
+            raise RefusedError(401, "unauthorized", "the access key is missing or not valid")
         version = request.headers.get(_VERSION, _PROTOCOL)
         if version != _PROTOCOL:
-            raise _RefusedError(400, "bad_request", f"protocol version {version[:20]!r} is not known, {_PROTOCOL} is")
+            raise RefusedError(400, "bad_request", f"protocol version {version[:20]!r} is not known, {_PROTOCOL} is")
         fmt = self._format_of(request)
         body = await self._body(request, delivery)
         self._counts.bytes(SOURCE, len(body))
@@ -173,15 +174,8 @@ class Endpoint:
 
     def _format_of(self, request: web.Request) -> str | None:
         """The format of the lines: what the delivery says itself, else what the settings say of its stream."""
-        attributes = request.headers.get(_ATTRIBUTES)
-        if attributes:
-            try:
-                told = orjson.loads(attributes)["commonAttributes"].get("format")
-            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-                told = None
-            if isinstance(told, str):
-                return _format_or_refuse(told)
-        return self._formats.get(request.headers.get(_ARN, ""))
+        told = attributes_format(request.headers.get(_ATTRIBUTES, ""))
+        return told or self._formats.get(request.headers.get(_ARN, ""))
 
     # -- the body ---------------------------------------------------------------------------------------------------
 
@@ -199,36 +193,38 @@ class Endpoint:
                     self._reserve(delivery, size)
                     chunks.append(chunk)
         except TimeoutError:
-            raise _RefusedError(408, "bad_request", "the body did not come in time") from None
+            raise RefusedError(408, "bad_request", "the body did not come in time") from None
         except web.RequestPayloadError as problem:
-            raise _RefusedError(400, "bad_request", f"the body can't be read: {problem}") from None
+            raise RefusedError(400, "bad_request", f"the body can't be read: {problem}") from None
         return b"".join(chunks)
 
     def _check_size(self, size: int) -> None:
         limit = self._settings.max_body_bytes
         if size > limit:
             # 413 is the natural answer, and the one on which Firehose throws the batch away.
-            raise _RefusedError(400, "too_large", f"the body is larger than {limit} bytes")
+            raise RefusedError(400, "too_large", f"the body is larger than {limit} bytes")
 
     def _reserve(self, delivery: _Delivery, size: int) -> None:
         """Back-pressure: what does not fit beside the others is refused at once, and Firehose comes again."""
         if size <= delivery.held:
             return
         if self._in_flight - delivery.held + size > self._settings.max_in_flight_bytes:
-            raise _RefusedError(503, "overloaded", "too much is on its way already")
+            raise RefusedError(503, "overloaded", "too much is on its way already")
         self._hold(delivery, size)
 
     def _hold(self, delivery: _Delivery, size: int) -> None:
         self._in_flight += size - delivery.held
         delivery.held = size
 
-    async def _read(self, body: bytes, delivery: _Delivery, fmt: str | None) -> _Read:
+    async def _read(self, body: bytes, delivery: _Delivery, fmt: str | None) -> Read:
+        arrival = Arrival(SOURCE, delivery.request_id, delivery.arrival_ms, fmt)
+        limit = self._settings.max_decompressed_bytes
         if len(body) <= _INLINE_BYTES and not compression(body):
-            read = _understood(body, delivery, fmt, self._settings.max_decompressed_bytes)
+            read = read_body(body, arrival, limit)
         else:
             # Off the event loop, and few at a time: each can need several times the decompressed size.
             async with self._decoders:
-                read = await asyncio.to_thread(_understood, body, delivery, fmt, self._settings.max_decompressed_bytes)
+                read = await asyncio.to_thread(read_body, body, arrival, limit)
         delivery.request_id = read.request_id
         return read
 
@@ -237,9 +233,9 @@ class Endpoint:
             async with asyncio.timeout(self._settings.deadline_seconds):
                 await self._publish(found)
         except BrokerUnavailable as problem:
-            raise _RefusedError(503, "unavailable", f"not stored: {problem}") from None
+            raise RefusedError(503, "unavailable", f"not stored: {problem}") from None
         except TimeoutError:
-            raise _RefusedError(503, "unavailable", "not stored: the broker did not confirm in time") from None
+            raise RefusedError(503, "unavailable", "not stored: the broker did not confirm in time") from None
 
     # -- saying it --------------------------------------------------------------------------------------------------
 
@@ -254,30 +250,44 @@ class Endpoint:
             log.warning("firehose request refused (%s): %s", outcome, error[:_LONGEST_MESSAGE])
 
 
-def _understood(body: bytes, delivery: _Delivery, fmt: str | None, limit_bytes: int) -> _Read:
-    """Decompress, decode and cut into messages. Raises _RefusedError."""
+def attributes_format(header: str) -> str | None:
+    """The format that the header of common attributes tells, as RawMessage.format has it; None: it tells none.
+
+    Raises RefusedError for a format that is none.
+    """
+    try:
+        told = orjson.loads(header)["commonAttributes"].get("format")
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None
+    return _format_or_refuse(told) if isinstance(told, str) else None
+
+
+def read_body(body: bytes, arrival: Arrival, limit_bytes: int) -> Read:
+    """Decompress, decode and cut into messages. Raises RefusedError, and nothing else, whatever the bytes.
+
+    arrival: its name is the header's request id, empty where there is none.
+    """
     if compression(body):
         inflated = inflate(body, limit_bytes)
         if inflated.error == "too_large":
-            raise _RefusedError(400, "too_large", f"the body is larger than {limit_bytes} bytes when decompressed")
+            raise RefusedError(400, "too_large", f"the body is larger than {limit_bytes} bytes when decompressed")
         if inflated.error:
-            raise _RefusedError(400, "bad_request", "the body is not whole: its compression is broken")
+            raise RefusedError(400, "bad_request", "the body is not whole: its compression is broken")
         body = inflated.data
     found = decode_firehose(body, limit_bytes)
     if isinstance(found, str):
-        raise _RefusedError(400, "bad_request", found)
-    name = found.request_id or delivery.request_id
+        raise RefusedError(400, "bad_request", found)
+    name = found.request_id or arrival.name
     if not name or len(name) > _LONGEST_ID:
-        raise _RefusedError(400, "bad_request", "neither the header nor the body has a request id")
-    if delivery.request_id and name != delivery.request_id:
-        raise _RefusedError(400, "bad_request", "the request id of the body is not the one of the header")
-    arrival = Arrival(SOURCE, name, delivery.arrival_ms, fmt)
+        raise RefusedError(400, "bad_request", "neither the header nor the body has a request id")
+    if arrival.name and name != arrival.name:
+        raise RefusedError(400, "bad_request", "the request id of the body is not the one of the header")
     decoded = found.decoded
-    return _Read(name, decoded.ignored, decoded.duplicates, list(messages(decoded, arrival)))
+    return Read(name, decoded.ignored, decoded.duplicates, list(messages(decoded, replace(arrival, name=name))))
 
 
-def _answer(status: int, request_id: str, now_ms: int, error: str) -> web.Response:
-    """Write the response that Firehose can read: it takes any other for a 500."""
+def answer(status: int, request_id: str, now_ms: int, error: str) -> web.Response:
+    """The response as Firehose can read it: it takes any other for a 500."""
     body: dict[str, str | int] = {"requestId": request_id, "timestamp": now_ms}
     if error:
         body["errorMessage"] = error[:_LONGEST_MESSAGE]
@@ -302,4 +312,4 @@ def _format_or_refuse(text: str) -> str:
     try:
         return format_names(text)
     except ValueError as problem:
-        raise _RefusedError(400, "bad_request", f"common attribute `format`: {problem}") from None
+        raise RefusedError(400, "bad_request", f"common attribute `format`: {problem}") from None

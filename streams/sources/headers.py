@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from streams.core.fields import header_format
 
 # A line of nothing but words shaped like names. Few records are: most begin with a digit.
 _NAMES = re.compile(rb"\n([A-Za-z][A-Za-z0-9_ -]*)(?=\r?\n|\r?$)")
+
+MOST_CANDIDATES = 100_000
+"""Lines like names that are looked at in a text, a second's work at most. `core.parse` finds headers behind them."""
 
 
 def format_of(line: bytes) -> str | None:
@@ -26,7 +30,7 @@ def cut_at_headers(text: bytes, fmt: str | None = None) -> Iterator[tuple[bytes,
     """
     start = 0
     fmt = format_of(text.partition(b"\n")[0]) or fmt
-    for match in _NAMES.finditer(text):
+    for match in islice(_NAMES.finditer(text), MOST_CANDIDATES):
         named = format_of(match[1])
         if named and named != fmt:
             yield text[start : match.start()], fmt

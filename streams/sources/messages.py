@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
-
-import orjson
 
 from streams.core.fields import parse_format
 from streams.core.raw import Origin, RawMessage, digest, split_lines
@@ -66,7 +64,7 @@ def unread(decoded: Decoded) -> Iterator[tuple[bytes, str]]:
     for error in decoded.errors:
         yield error.payload, error.reason
     for created in decoded.notifications:
-        yield orjson.dumps(asdict(created)), "no_lines"
+        yield created.json(), "no_lines"
 
 
 def count_skipped(counts: Counts, source: str, ignored: int, duplicates: int) -> None:

@@ -33,6 +33,9 @@ _LAST_DATA = b'"}]'
 BASE64 = (b"H4sI", b"eJ", b"eN", b"eyJ")
 """First letters of gzip, zlib and `{"` in base64. No flow log line begins with them."""
 
+_PADDING_INSIDE = re.compile(rb'=(?!=?(?:"|\Z))')
+"""Padding anywhere but at the end of a text is no base64, and there may be one or two of it."""
+
 _BASE64_BELOW = re.compile(rb"\n(?:H4sI|eJ|eN|eyJ)")
 
 _CHUNK = 512 * 1024
@@ -114,7 +117,7 @@ def firehose_chunks(data: bytes) -> Iterator[bytes]:
 
 def firehose_lines(chunk: bytes) -> bytes | None:
     """The lines of a chunk whose records are all `{"message":"<line>"}`, with a newline behind each or behind none."""
-    if not chunk.startswith(_FIRST):
+    if not chunk.startswith(_FIRST) or _PADDING_INSIDE.search(chunk):
         return None
     encoded = chunk[len(_FIRST) :].replace(_NEXT, _MARK)
     marks = (len(chunk) - len(_FIRST) - len(encoded)) // (len(_NEXT) - len(_MARK))

@@ -10,10 +10,13 @@ A shape gets an object that has its key, hands what is inside on to the work, an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
+
+import orjson
 
 if TYPE_CHECKING:
     from streams.sources.decode import Work
@@ -31,6 +34,13 @@ class S3Object:
     etag: str = ""
     size: int = 0
     sequencer: str = ""
+
+    def json(self) -> bytes:
+        """As a JSON object. A key need not be UTF-8, nor a size fit 64 bits: then orjson does not write it."""
+        try:
+            return orjson.dumps(self)
+        except TypeError:
+            return json.dumps(asdict(self)).encode()
 
 
 def _line_at(key: str) -> Shape:

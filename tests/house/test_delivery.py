@@ -20,8 +20,8 @@ from tests.house.repo import ROOT
 from tests.kafka.broker import POM, VERSION
 
 COMPOSE = ROOT / "docker-compose.yml"
-TARGETS = {"help", "setup", "run", "test", "check", "bench", "docs", "lock", "clean"}
-LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-uv.lock"]
+TARGETS = {"help", "setup", "run", "test", "check", "bench", "fuzz", "docs", "lock", "clean"}
+LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-uv.lock", "requirements-fuzz.lock"]
 
 Service = dict[str, object]
 
@@ -160,7 +160,12 @@ def test_a_lock_file_has_hashes_and_no_address(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lock", "names"), [("requirements.lock", ("project", "build")), ("requirements-dev.lock", ("dev",))]
+    ("lock", "names"),
+    [
+        ("requirements.lock", ("project", "build")),
+        ("requirements-dev.lock", ("dev",)),
+        ("requirements-fuzz.lock", ("fuzz",)),
+    ],
 )
 def test_a_lock_file_has_everything_that_is_asked_for(lock: str, names: tuple[str, ...]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from streams.core.fields import cumulative, parse_format
 from streams.core.parse import REASONS
-from streams.sources.decode import Batch, Undecodable, decode, decode_firehose
+from streams.sources.decode import (
+    MOST_ERRORS,
+    MOST_FORMATS,
+    MOST_LOOKS,
+    Batch,
+    Undecodable,
+    decode,
+    decode_firehose,
+)
+from streams.sources.headers import MOST_CANDIDATES
+from streams.sources.messages import Arrival, messages
 from streams.sources.records import firehose_chunks, firehose_lines, plain_lines, unwrapped
 from streams.sources.shapes import S3Object
 from tests.sources.samples import MIB, V2, A, B, C, body, lines, many, message, reasons, shared
@@ -622,8 +632,93 @@ def test_zeros_in_a_record_are_not_taken_for_padding(at: int) -> None:
     assert lines(found.decoded)[at] == "2 \0 3"
 
 
+@pytest.mark.parametrize("padding", ["MyA=", "A==="])
+def test_padding_inside_of_a_record_is_bad_base64_and_no_line(padding: str) -> None:
+    """Found by fuzzing: read as zeros, it took a field out of a line that was counted as good."""
+    spoilt = b64(b'{"message":"x44') + padding + b64(b' 1 40"}')
+    text = body([message(A), message(B)]).replace(b64(message(B)).encode(), spoilt.encode())
+
+    found = decode_firehose(text, LIMIT)
+
+    assert not isinstance(found, str)
+    assert lines(found.decoded) == [A]
+    assert found.decoded.errors == [Undecodable(spoilt.encode(), "bad_base64")]
+
+
 def test_a_request_without_records_is_one() -> None:
     found = decode_firehose(body([]), LIMIT)
 
     assert not isinstance(found, str)
     assert not found.decoded
+
+
+# -- hostile payloads -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ['"k\xff"', '"\\ud800"'])
+def test_a_notification_whose_key_is_no_text_is_a_message_all_the_same(key: str) -> None:
+    """Found by fuzzing: it raised, so Firehose got 500 for ever and the bridge ended."""
+    thing = '"size":123456789012345678901234567890,"key":' + key
+    text = f'{{"s3":{{"bucket":{{"name":"b"}},"object":{{{thing}}}}}}} '
+    found = decode(text.encode("latin-1"), LIMIT)
+
+    [told] = messages(found, Arrival("firehose", "r", 1))
+
+    assert (json.loads(told.value)["bucket"], told.error) == ("b", "no_lines")
+
+
+def test_parts_that_cannot_be_written_again_do_not_multiply_the_payload() -> None:
+    one = b'{"a":' * 990 + b"1" + b"}" * 990 + b" "
+    found = decode(one * 50, LIMIT)
+
+    assert sum(len(error.payload) for error in found.errors) <= 2 * len(one * 50)
+    assert [error.reason for error in found.errors if error.payload]
+
+
+@pytest.mark.parametrize("junk", [b"{}", b"{}\n", b"[],"], ids=["concatenated", "lines", "list"])
+def test_a_flood_of_errors_is_few_messages_that_hold_all_of_it(junk: bytes) -> None:
+    count = MOST_ERRORS + 1000
+    text = junk * count if junk != b"[]," else b"[" + junk * count + b'"x"]'
+    found = decode(text, LIMIT)
+
+    assert len(found.errors) == MOST_ERRORS + 1
+    assert sum(error.payload.count(junk[:2]) for error in found.errors) == count
+    assert reasons(found) == ["no_lines"] * len(found.errors)
+
+
+def test_a_flood_of_notifications_is_few_messages() -> None:
+    notice = '{"s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}'
+    found = decode(f"[{','.join([notice] * (MOST_ERRORS + 10))}]".encode(), LIMIT)
+
+    assert (len(found.notifications), len(found.errors)) == (MOST_ERRORS, 10)
+
+
+def test_a_flood_of_formats_is_few_batches_and_no_line_is_lost() -> None:
+    found = decode("".join(f"srcaddr dstaddr x{n}\n1.1.1.1 - -\n" for n in range(1000)).encode(), LIMIT)
+    left = [line for error in found.errors for line in error.payload.split(b"\n")]
+
+    assert len(found.batches) == MOST_FORMATS
+    assert len(lines(found)) + len(left) == 2000
+    assert set(reasons(found)) == {"unknown_format"}
+
+
+def test_names_that_are_no_headers_are_looked_at_up_to_a_limit_and_stay_lines() -> None:
+    text = b"a b\n" * (MOST_CANDIDATES + 1) + b"srcaddr dstaddr bytes"
+
+    assert decode(text, LIMIT).batches == [Batch(text)]
+
+
+def test_a_request_of_too_many_parts_is_given_up_as_a_whole_and_keeps_its_lines() -> None:
+    junk = (',{"data":""}' * 50 + ',{"data":"%"}') * (MOST_LOOKS // 50 + 1000)
+    text = f'{{"requestId":"r","records":[{{"data":"{b64(message(A))}"}}{junk}]}}'.encode()
+    found = decode_firehose(text, LIMIT)
+
+    assert not isinstance(found, str)
+    assert lines(found.decoded) == [A]
+    assert [len(error.payload) for error in found.decoded.errors if error.reason == "too_large"] == [len(text)]
+
+
+def test_a_payload_of_too_many_parts_is_given_up_as_a_whole() -> None:
+    text = b'{"records":{"t-0":[{"value":""}%s]}}' % (b',{"value":""}' * MOST_LOOKS)
+
+    assert decode(text, LIMIT).errors == [Undecodable(text, "too_large")]
