@@ -27,7 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers die here, and our own clients would tell
     results: list[Result] = []
     for seed in range(options.first, options.first + options.seeds):
-        plan = Plan(seed, options.lines, short(seed) if options.short else full(seed), _command(options, 1, seed))
+        schedule = short(seed) if options.short else full(seed)
+        plan = Plan(seed, options.lines, schedule, _command(options, 1, seed), options.level)
         try:
             with Brokers() as brokers:
                 results.append(asyncio.run(run(brokers, plan, _say)))
@@ -71,6 +72,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=1, help="the seed of the first one")
     parser.add_argument("--lines", type=int, default=LINES, help="of each run")
     parser.add_argument("--short", action="store_true", help="the short schedules, as in `make test`")
+    parser.add_argument("--level", default="info", help="of the logs that are kept after a difference or a restart")
     parser.add_argument("--json", metavar="FILE", help="write the report to FILE")
     parser.add_argument("--markdown", metavar="FILE", help="the same as a page")
     return parser.parse_args(arguments)

@@ -21,6 +21,7 @@ SETTINGS = {
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "inter.broker.listener.name": "PLAINTEXT",
 }
+_ATTEMPTS = 3
 
 
 class Brokers:
@@ -28,15 +29,27 @@ class Brokers:
 
     def __init__(self) -> None:
         """Raises MissingError."""
-        self.doors = {number: (free_port(), free_port()) for number in range(1, BROKERS + 1)}
-        self.cluster = KafkaCluster(BROKERS, SETTINGS, self._second_listener)
+        self._choose()
 
     def __enter__(self) -> Self:
-        self.cluster.__enter__()
+        """Other ports when somebody took one of them before a broker did."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.cluster.__enter__()
+            except RuntimeError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                self._choose()
+            else:
+                break
         return self
 
     def __exit__(self, *problem: object) -> None:
         self.cluster.__exit__(*problem)
+
+    def _choose(self) -> None:
+        self.doors = {number: (free_port(), free_port()) for number in range(1, BROKERS + 1)}
+        self.cluster = KafkaCluster(BROKERS, SETTINGS, self._second_listener)
 
     def _second_listener(self, node: Node) -> Mapping[str, str]:
         inner, outer = self.doors[node.number]

@@ -19,7 +19,7 @@ from tests.chaos.schedule import INGESTS, SESSION, WORKERS
 from tests.kafka.process import Samples, Vpcflow
 
 
-def environ(prefix: str) -> dict[str, str]:
+def environ(prefix: str, level: str = "info") -> dict[str, str]:
     """The settings of all processes."""
     return {
         "VPCFLOW_TOPICS__PREFIX": prefix,
@@ -29,6 +29,7 @@ def environ(prefix: str) -> dict[str, str]:
         "VPCFLOW_GROUP__SESSION_SECONDS": str(SESSION),
         "VPCFLOW_INGEST__DEADLINE_SECONDS": "5",
         "VPCFLOW_BUDGET__PORT_SERIES": "20000",
+        "VPCFLOW_LOG__LEVEL": level,
     }
 
 
@@ -112,9 +113,9 @@ class Member:
 class Fleet:
     """Up to three workers, the first one behind the proxies; two ingests; a bridge. An async context manager."""
 
-    def __init__(self, bootstrap: str, proxied: str, prefix: str, topic: str) -> None:
-        """topic: the foreign one."""
-        settings = environ(prefix)
+    def __init__(self, bootstrap: str, proxied: str, prefix: str, topic: str, level: str = "info") -> None:
+        """topic: the foreign one. level: of the processes' logs."""
+        settings = environ(prefix, level)
         broker, behind = ("--broker", f"kafka://{bootstrap}"), ("--broker", f"kafka://{proxied}")
         self.workers = [
             Member.of(f"worker-{n}", ("worker", *(behind if n == 1 else broker)), settings)

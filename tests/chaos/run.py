@@ -21,7 +21,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.report import FaultReport, Result
 from tests.chaos.schedule import BROKERS, Fault, Schedule
 from tests.chaos.traffic import Traffic, traffic
-from tests.chaos.verdict import Truth, at_metrics, in_letters, in_panes, on_the_way, stored_panes, truth
+from tests.chaos.verdict import Truth, at_metrics, in_letters, in_panes, keep_changelog, on_the_way, stored_panes, truth
 from tests.chaos.watch import Reading, Watch
 from tests.kafka.letters import dead_letters
 from tests.kafka.process import Samples
@@ -47,12 +47,13 @@ class Course:
 
 @dataclass(frozen=True)
 class Plan:
-    """command: what repeats the run."""
+    """command: what repeats the run. level: of the processes' logs."""
 
     seed: int
     lines: int
     schedule: Schedule
     command: str
+    level: str = "info"
 
 
 async def run(brokers: Brokers, plan: Plan, tell: Callable[[str], None]) -> Result:
@@ -65,7 +66,7 @@ async def run(brokers: Brokers, plan: Plan, tell: Callable[[str], None]) -> Resu
     await ensure_topics(bootstrap, [TopicSpec(topic, PARTITIONS, {}, BROKERS)])
     await _assert_copies(bootstrap, [spec.name for spec in our_topics(Names(prefix), topics)] + [topic])
     async with Network(brokers) as network:
-        fleet = Fleet(bootstrap, network.bootstrap, prefix, topic)
+        fleet = Fleet(bootstrap, network.bootstrap, prefix, topic, plan.level)
         try:
             fleet.start(schedule.workers)
             await fleet.until_ready()
@@ -73,8 +74,13 @@ async def run(brokers: Brokers, plan: Plan, tell: Callable[[str], None]) -> Resu
             course = Course(fleet, feed, Watch(fleet, lambda: feed.begun), time.monotonic())
             faults = Faults(fleet, brokers, network, course.watch, tell)
             await _course(course, faults, schedule, made)
-            await _judge(course, bootstrap, Names(prefix), made, topic)
-            return _result(course, plan)
+            await _judge(course, bootstrap, Names(prefix))
+            return _result(course, plan, await _kept(course, bootstrap, Names(prefix)))
+        except Exception:
+            folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-"))
+            fleet.keep_logs(folder)
+            tell(f"  what each process said: {folder}")
+            raise
         finally:
             fleet.end()
 
@@ -122,7 +128,7 @@ async def _scrapes(fleet: Fleet) -> list[Samples]:
     return [samples for samples in (await fleet.scrapes()).values() if samples is not None]
 
 
-async def _judge(course: Course, bootstrap: str, names: Names, made: Traffic, topic: str) -> None:
+async def _judge(course: Course, bootstrap: str, names: Names) -> None:
     """Fill in the differences."""
     right = course.truth
     assert right
@@ -138,19 +144,27 @@ async def _judge(course: Course, bootstrap: str, names: Names, made: Traffic, to
     ]  # fmt: skip
 
 
-def _result(course: Course, plan: Plan) -> Result:
+async def _kept(course: Course, bootstrap: str, names: Names) -> str:
+    """The folder of what each process said and wrote, after a difference or a restart; empty: there was neither."""
+    if not (course.differences or list(course.fleet.ended_by_themselves())):
+        return ""
+    folder = Path(tempfile.mkdtemp(prefix=f"{names.prefix}-"))
+    course.fleet.keep_logs(folder)
+    for changelog in (names.combine_changelog, names.roll_changelog):
+        await keep_changelog(bootstrap, changelog, folder / f"{changelog}.txt")
+    return str(folder)
+
+
+def _result(course: Course, plan: Plan, logs: str) -> Result:
     right, readings = course.truth, course.watch.readings
     assert right
-    logs = ""
-    restarts = list(course.fleet.ended_by_themselves())
-    if course.differences or restarts:
-        logs = tempfile.mkdtemp(prefix=f"chaos-{plan.seed}-")
-        course.fleet.keep_logs(Path(logs))
     return Result(
         plan.seed, plan.command, right.lines, right.junk.total(), round(time.monotonic() - course.began, 1),
         course.feed.attempts, course.feed.failed, course.feed.repeated, len(readings),
-        [reported(one.fault, one.began, one.ended, began=course.began, readings=readings) for one in course.happened],
-        restarts, course.differences, logs,
+        [
+            reported(one.fault, one.began, one.ended, began=course.began, readings=readings) for one in course.happened
+        ],
+        list(course.fleet.ended_by_themselves()), course.differences, logs,
     )  # fmt: skip
 
 

@@ -10,9 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from streams.core import ledger, roll, tables
 from streams.core.protocols import protocol_name
@@ -128,11 +129,11 @@ def on_the_way(found: Truth, highs: Highs, last: Sequence[Samples]) -> list[str]
 async def stored_panes(bootstrap: str, changelog: str) -> Panes:
     """Read the roll changelog as a worker that starts would."""
     rows: dict[int, dict[bytes, bytes]] = {}
-    for partition, key, value in await _records(bootstrap, changelog):
-        if value is None:
-            rows.setdefault(partition, {}).pop(key, None)
-        else:
-            rows.setdefault(partition, {})[key] = value
+    for record in await _records(bootstrap, changelog):
+        mine = rows.setdefault(record.partition, {})
+        mine.pop(record.key, None)
+        if record.value is not None:
+            mine[record.key] = record.value
     found = [
         SummaryPartition(_LATENESS, roll.newest(ledger.read(partition, store))) for partition, store in rows.items()
     ]
@@ -146,18 +147,29 @@ async def stored_panes(bootstrap: str, changelog: str) -> Panes:
     )
 
 
-async def _records(bootstrap: str, topic: str) -> list[tuple[int, bytes, bytes | None]]:
-    """Partition, key and value of all that is on a topic, each partition in order."""
+async def keep_changelog(bootstrap: str, changelog: str, file: Path) -> None:
+    """What was written to it and when, a line a record: partition, offset, epoch ms, key, bytes; of `meta` its text."""
+    found = await _records(bootstrap, changelog)
+    with file.open("w", encoding="utf-8") as lines:
+        for one in sorted(found, key=lambda one: (one.partition, one.offset)):
+            key, value = one.key.decode(errors="replace"), one.value
+            told = value.decode(errors="replace") if value and key.endswith("/meta") else ""
+            size = "deleted" if value is None else len(value)
+            lines.write(f"{one.partition} {one.offset} {one.timestamp} {key} {size} {told}\n")
+
+
+async def _records(bootstrap: str, topic: str) -> list[ConsumerRecord]:
+    """All that is on a topic, each partition in order."""
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
         ends = await consumer.end_offsets(consumer.assignment())
-        found = []
+        found: list[ConsumerRecord] = []
         deadline = time.monotonic() + 60
         while any([await consumer.position(one) < end for one, end in ends.items()]):
             assert time.monotonic() < deadline, f"{topic} can't be read to its end"
             for messages in (await consumer.getmany(timeout_ms=100)).values():
-                found += [(one.partition, one.key, one.value) for one in messages]
+                found += messages
         return found
     finally:
         await consumer.stop()
