@@ -1,15 +1,27 @@
-"""The HTTP server of every process: health, metrics, and what else a part brings. On loopback unless told otherwise."""
+"""The HTTP server of every process: health, metrics, and what else a part brings. On loopback unless told otherwise.
+
+A client may send anything, or nothing, for ever: it is cut off, and what it sent is in no log.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST
+
+IDLE_SECONDS = 75.0
+"""For the whole head of a request to come, and between requests. A load balancer in front should wait less: 60 s is
+the usual."""
+
+_QUIET_SECONDS = 30.0
 
 Ready = Callable[[], tuple[bool, str]]
 Scrape = Callable[[], Awaitable[bytes]]
@@ -51,13 +63,19 @@ class Server:
         self._tls = tls
         app = web.Application(client_max_size=0)
         app.add_routes(routes)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, **options)
+        wanted = {"keepalive_timeout": IDLE_SECONDS, "logger": _logger(), **options}
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, **wanted)
 
     @property
     def url(self) -> str:
         """Where it is, without a path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens, once it has started: (host, port, ...) of each socket."""
+        return self._runner.addresses
 
     async def start(self) -> None:
         """Listen. Raises OSError, with one line that says why: the address is taken or not ours."""
@@ -75,6 +93,30 @@ class Server:
     async def stop(self) -> None:
         """Finish what is being answered, for 5 s at most."""
         await self._runner.cleanup()
+
+
+def _logger() -> logging.Logger:
+    """For aiohttp: what a client does wrong it tells with a traceback, and with the bytes, an access key among them."""
+    logger = logging.Logger(__name__)  # noqa: LOG001 - each server has its own, which remembers what it has told
+    logger.parent = logging.getLogger(__name__)
+    told = -_QUIET_SECONDS
+
+    def discreet(record: logging.LogRecord) -> bool:
+        nonlocal told
+        problem = record.exc_info[1] if record.exc_info else None
+        if not isinstance(problem, HttpProcessingError | ConnectionError):
+            return True
+        now = time.monotonic()
+        if isinstance(problem, ConnectionError) or now - told < _QUIET_SECONDS:
+            return False
+        told = now
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args = "a request was refused that is no HTTP as it should be: %s", (type(problem).__name__,)
+        record.exc_info = None
+        return True
+
+    logger.addFilter(discreet)
+    return logger
 
 
 def _reason(problem: OSError) -> str:

@@ -181,8 +181,8 @@ class Endpoint:
 
     async def _body(self, request: web.Request, delivery: _Delivery) -> bytes:
         """Read the body, bounded in size and time while it comes."""
+        # Only what has come is counted: who announces much and sends nothing must not keep others out.
         self._check_size(request.content_length or 0)
-        self._reserve(delivery, request.content_length or 0)
         chunks: list[bytes] = []
         size = 0
         try:
