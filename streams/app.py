@@ -180,6 +180,7 @@ async def raw_topic(settings: Settings) -> AsyncIterator[Publisher]:
     watching = asyncio.create_task(contact.watch())
     try:
         await publisher.start()
+        await contact.fine()  # cancelled while it connects, it would leave the connection behind
         yield publisher
     finally:
         watching.cancel()
@@ -225,8 +226,10 @@ async def _letters(settings: Settings, doing: str, *, hidden: bool = False) -> A
             progress.update(task, completed=done, total=total)
 
         async with opened(bootstrap, topic, options, read) as reader:
-            watching = asyncio.create_task(Contact(bootstrap, options, [topic]).watch())
+            contact = Contact(bootstrap, options, [topic])
+            watching = asyncio.create_task(contact.watch())
             try:
+                await contact.fine()
                 yield reader
             finally:
                 await _cancelled(watching)

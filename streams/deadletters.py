@@ -136,7 +136,7 @@ def print_counts(counts: Counts, console: Console, topic: str) -> None:
     console.print()
     if counts.strange:
         console.print(Text(f"{counted(counts.strange, 'row')} of others passed over", style=_DIM))
-    console.print(Text(_hint(counts), style=_DIM))
+    console.print(Text(_hint(counts), style=_DIM), soft_wrap=True)
 
 
 def _print_count(source: str, count: Count, console: Console) -> None:

@@ -103,7 +103,7 @@ async def opened(
             raise LetterError(
                 f"Kafka at {bootstrap} has no topic {topic}: no worker has run there, or topics.prefix is another"
             )
-        consumer.assign([TopicPartition(topic, one) for one in consumer.partitions_for_topic(topic) or ()])
+        consumer.assign([TopicPartition(topic, 0)])  # it has one partition, or no worker starts
         first = await consumer.beginning_offsets(consumer.assignment())
         end = await consumer.end_offsets(consumer.assignment())
         yield Reader(consumer, first, end, bootstrap, progress)
