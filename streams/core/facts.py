@@ -18,6 +18,9 @@ INFO_FIELDS = (
 )  # fmt: skip
 """Fields that describe an ENI itself, where the format has them: the labels of `vpcflow_eni_info`."""
 
+LONGEST_NAME = 255
+"""Bytes of an id that is a key or a label: AWS's have 40. What is longer is none, or keys had no bounded size."""
+
 _ENI_FIELDS = ("interface-id", "resource-id", "tgw-attachment-id", "tgw-id")
 _ACTION_CODES = {name: code for code, name in enumerate(tables.ACTIONS) if code}
 
@@ -86,8 +89,12 @@ def _number(flows: pl.DataFrame, name: str, missing: int) -> pl.Expr:
 
 
 def _eni(records: pl.DataFrame) -> pl.Expr:
-    present = [pl.col(name) for name in _ENI_FIELDS if name in records.columns]
+    present = [_name(pl.col(name)) for name in _ENI_FIELDS if name in records.columns]
     return pl.coalesce(*present, pl.lit(tables.UNKNOWN_ENI))
+
+
+def _name(text: pl.Expr) -> pl.Expr:
+    return pl.when(text.str.len_bytes() <= LONGEST_NAME).then(text)
 
 
 def _direction(flows: pl.DataFrame) -> pl.Expr:
@@ -124,6 +131,6 @@ def _time(flows: pl.DataFrame, names: tuple[str, ...], arrival: int) -> pl.Expr:
 def _info(flows: pl.DataFrame) -> pl.DataFrame:
     """A row per ENI: `eni`, then INFO_FIELDS (String, null where the format lacks it), `seen` Int64 (latest end)."""
     return flows.group_by("eni").agg(
-        *(_text(flows, name).max().alias(name) for name in INFO_FIELDS),
+        *(_name(_text(flows, name)).max().alias(name) for name in INFO_FIELDS),
         _time(flows, ("end", "start"), 0).max().alias("seen"),
     )

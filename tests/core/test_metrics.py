@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.core import direction, tables
+from streams.core import direction, facts, tables
 from streams.core.combine import Policy, RawPartition
 from streams.core.facts import INFO_FIELDS
 from streams.core.known import INFO_SCHEMA
@@ -333,3 +333,66 @@ def test_partitions_are_labels_so_that_what_moves_is_a_series_of_its_own() -> No
 
     for name in ("vpcflow_lines_total", "vpcflow_folded_flows_total", "vpcflow_watermark_timestamp_seconds"):
         assert {partition for (partition,) in scrape.of(name, "partition")} == {"0", "1", "2"}
+
+
+# -- hostile lines ----------------------------------------------------------------------------------------------------
+
+ODD_WORDS = (
+    'eni-"}', "eni\\n", 'a"b', "a\\b", "a\\nb", 'a\\"', "\\", '"', "{}", 'x",eni="y', "#", "#HELP", "a,b=c", "\x00",
+    "\x0b\x0c\x1c", "\x85\u2028\u2029", "\u00a0", "x\ufeff", "\ufffd", "\U0001f600", "\u202egnp", "+Inf",
+    "x" * facts.LONGEST_NAME,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ODD_WORDS, ids=range(len(ODD_WORDS)))
+def test_a_hostile_value_stays_inside_its_label(value: str) -> None:
+    fmt = "interface-id vpc-id subnet-id instance-id account-id srcaddr dstaddr bytes end action"
+    line = f"{value} {value} {value} {value} {value} 192.0.2.1 192.0.2.2 7 {T0} ACCEPT"
+    state = RawPartition(0, Policy())
+    state.fold([(0, RawMessage(line.encode(), message([], 5, "f").origin, ARRIVAL, fmt))])
+
+    scrape = _scrape(_snapshot([state]))
+
+    assert set(scrape.of("vpcflow_eni_bytes_total", "eni").values()) == {7.0}
+    assert set(scrape.of("vpcflow_eni_bytes_total", "eni")) == {(value,)}
+    told = scrape.of("vpcflow_eni_info", "eni", "vpc", "subnet", "instance", "account")
+    assert told == {(value,) * 5: 1.0}
+    assert scrape.samples.keys() == {name for name in scrape.samples if name.startswith("vpcflow_")}
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"eni-\xc3\x28", b"\xed\xa0\x80"])
+def test_a_value_that_is_no_utf8_gets_no_series(value: bytes) -> None:
+    line = b"2 1 %s 192.0.2.1 192.0.2.2 1 2 6 1 7 %d %d ACCEPT OK" % (value, T0, T0)
+    state = RawPartition(0, Policy())
+    state.fold([(0, RawMessage(line, message([], 2, "f").origin, ARRIVAL))])
+
+    scrape = _scrape(_snapshot([state]))
+
+    assert scrape.of("vpcflow_rejected_lines_total", "reason") == {("not_utf8",): 1.0}
+    assert scrape.of("vpcflow_eni_bytes_total", "eni") == {}
+
+
+@pytest.mark.parametrize("value", ['"', "\\", "1\\n", "\u0665", "+5", "1e3", "99999", "-1", '1",x="'])
+def test_a_port_that_is_no_number_is_no_label(value: str) -> None:
+    line = f"2 1 eni-1 192.0.2.1 192.0.2.2 {value} {value} 6 1 7 {T0} {T0} ACCEPT OK"
+    state = RawPartition(0, Policy())
+    state.fold([(0, RawMessage(line.encode(), message([], 2, "f").origin, ARRIVAL))])
+
+    scrape = _scrape(_snapshot([state]))
+
+    assert scrape.of("vpcflow_port_bytes_total", "port") == {}
+    assert sum(scrape.of("vpcflow_rejected_lines_total", "reason").values()) == 1
+
+
+def test_a_name_that_is_too_long_for_one_is_no_key_and_no_label() -> None:
+    """A hundred thousand keys of 32 KiB would be no bounded memory."""
+    fmt = "interface-id vpc-id srcaddr dstaddr bytes end"
+    long = "x" * (facts.LONGEST_NAME + 1)
+    lines = [f"{long} vpc-1 192.0.2.1 192.0.2.2 7 {T0}", f"eni-1 {long} 192.0.2.1 192.0.2.2 5 {T0}"]
+    state = RawPartition(0, Policy())
+    state.fold([(0, RawMessage("\n".join(lines).encode(), message([], 5, "f").origin, ARRIVAL, fmt))])
+
+    scrape = _scrape(_snapshot([state]))
+
+    assert scrape.of("vpcflow_eni_bytes_total", "eni") == {(tables.UNKNOWN_ENI,): 7.0, ("eni-1",): 5.0}
+    assert scrape.of("vpcflow_eni_info", "eni", "vpc") == {(tables.UNKNOWN_ENI, "vpc-1"): 1.0, ("eni-1", ""): 1.0}
