@@ -30,7 +30,8 @@ class FaultReport:
 @dataclass(frozen=True)
 class Result:
     """A run. command: repeats it. lines: all that have an outcome, junk among them. looks: how often the fleet was
-    asked. restarts: who ended by itself and was started again, with its last words. logs: a folder, after a
+    asked. exact_after: seconds from the end of input and faults until all of /metrics was right; None: it never was.
+    restarts: who ended by itself and was started again, with its last words. logs: a folder, after a
     difference or a restart.
     """
 
@@ -43,6 +44,7 @@ class Result:
     posts_failed: int
     posts_repeated: int
     looks: int
+    exact_after: float | None
     faults: Sequence[FaultReport]
     restarts: Sequence[str]
     differences: Sequence[str]
@@ -98,8 +100,10 @@ every second or two: no figure is finer than that.
 
 _RUNS = """## Runs
 
-| command | lines | bad lines | seconds | faults | posts | failed | repeated | started again | differences |
-|---|---|---|---|---|---|---|---|---|---|"""
+`/metrics` is right so many seconds after the last line was sent and the last fault was over.
+
+| command | lines | bad lines | seconds | faults | posts | failed | repeated | restarts | right after | differences |
+|---|---|---|---|---|---|---|---|---|---|---|"""
 
 _FAULTS = """## Every fault
 
@@ -142,7 +146,8 @@ def _runs(results: Sequence[Result]) -> Iterator[str]:
     for one in results:
         yield (
             f"| `{one.command}` | {one.lines:,} | {one.junk} | {one.seconds:.0f} | {len(one.faults)} | {one.posts} "
-            f"| {one.posts_failed} | {one.posts_repeated} | {len(one.restarts)} | {len(one.differences)} |"
+            f"| {one.posts_failed} | {one.posts_repeated} | {len(one.restarts)} | {_seconds(one.exact_after)} "
+            f"| {len(one.differences)} |"
         )
     yield ""
 

@@ -42,6 +42,7 @@ class Course:
     began: float
     happened: Sequence[Happened] = ()
     truth: Truth | None = None
+    exact_after: float | None = None
     differences: list[str] = field(default_factory=list)
 
 
@@ -106,6 +107,7 @@ async def _course(course: Course, faults: Faults, schedule: Schedule, made: Traf
             together.create_task(course.feed.all(made))
             await faults.run(schedule.lanes)
             course.feed.pace.hurry()
+        faults.tell(f"  all is sent: {time.monotonic() - course.began:.1f} s after the start")
         course.happened = sorted(faults.happened, key=lambda one: one.began)
         course.truth = await asyncio.to_thread(truth, made, await stored(course.feed.bootstrap, course.feed.topic))
         await _drained(course, course.truth)
@@ -118,8 +120,10 @@ async def _course(course: Course, faults: Faults, schedule: Schedule, made: Traf
 
 async def _drained(course: Course, right: Truth) -> None:
     """Until all is as it must be, or the time is over; then a little longer."""
-    end = time.monotonic() + _DRAIN_SECONDS
-    while time.monotonic() < end and at_metrics(right, await _scrapes(course.fleet)):  # noqa: ASYNC110 - asks others
+    began = time.monotonic()
+    while course.exact_after is None and time.monotonic() - began < _DRAIN_SECONDS:
+        if not at_metrics(right, await _scrapes(course.fleet)):
+            course.exact_after = round(time.monotonic() - began, 1)
         await asyncio.sleep(1.0)
     await asyncio.sleep(_SETTLE_SECONDS)
 
@@ -160,7 +164,7 @@ def _result(course: Course, plan: Plan, logs: str) -> Result:
     assert right
     return Result(
         plan.seed, plan.command, right.lines, right.junk.total(), round(time.monotonic() - course.began, 1),
-        course.feed.attempts, course.feed.failed, course.feed.repeated, len(readings),
+        course.feed.attempts, course.feed.failed, course.feed.repeated, len(readings), course.exact_after,
         [
             reported(one.fault, one.began, one.ended, began=course.began, readings=readings) for one in course.happened
         ],

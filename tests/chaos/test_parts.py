@@ -179,12 +179,14 @@ def test_recovery_is_counted_from_the_end_of_the_fault() -> None:
 
 def test_the_report_has_every_run_and_every_fault() -> None:
     fault = FaultReport(1.0, "zombie", 2, 9.0, 3.0, None)
-    result = Result(7, "make chaos SEEDS=1 SEED=7", 1000, 2, 60.0, 10, 1, 2, 30, [fault], ["worker-1: x"], ["wrong"])
+    result = Result(
+        7, "make chaos SEEDS=1 SEED=7", 1000, 2, 60.0, 10, 1, 2, 30, 4.5, [fault], ["worker-1: x"], ["wrong"]
+    )
 
     page = as_markdown([result], {"machine": "2 CPUs"}, "make chaos SEEDS=1")
 
     assert "| **differences** | **1** |" in page
-    assert "| `make chaos SEEDS=1 SEED=7` | 1,000 | 2 | 60 | 1 | 10 | 1 | 2 | 1 | 1 |" in page
+    assert "| `make chaos SEEDS=1 SEED=7` | 1,000 | 2 | 60 | 1 | 10 | 1 | 2 | 1 | 4.5 | 1 |" in page
     assert "| 7 | 1.0 | zombie | 2 | 9.0 | 3.0 | - |" in page
     assert "seed 7, worker-1: x" in page
     assert '"seed": 7' in as_json([result], {})
