@@ -279,7 +279,7 @@ def parse(format_: str | None, rejects: Any, paths: Sequence[Path]) -> None:  # 
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the report.")
 @_PATHS
 def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flags: str) -> None:
-    """Report what is in files: traffic, interfaces, ports, bad lines.
+    """Report what is in files: traffic, ENIs, ports, bad lines.
 
     PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input.
     """
