@@ -7,9 +7,17 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+
+from streams.core import combine, roll
+from streams.core.combine import Meta
+from streams.names import Names
 from tests.chaos.arena import Brokers, Network
 from tests.chaos.fleet import Fleet, Member
 from tests.chaos.schedule import Fault, Kind
+from tests.chaos.verdict import stored_rows
 from tests.chaos.watch import Watch
 from tests.kafka.broker import START_SECONDS, answers
 
@@ -34,6 +42,7 @@ class Faults:
     brokers: Brokers
     network: Network
     watch: Watch
+    names: Names
     tell: Callable[[str], None]
     happened: list[Happened] = field(default_factory=list)
 
@@ -105,6 +114,29 @@ class Faults:
             assert time.monotonic() < end, f"the broker does not come back:\n{cluster.nodes[index].log()}"
             await asyncio.sleep(0.2)
 
+    async def _retention(self, fault: Fault) -> None:
+        """As hours would do it: what stands in the changelogs for so long must never be needed again."""
+        included = await self._included()
+        await asyncio.sleep(fault.seconds)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers.cluster.bootstrap)
+        await admin.start()
+        try:
+            await admin.delete_records({tp: RecordsToDelete(offset + 1) for tp, offset in included.items()})
+        finally:
+            await admin.close()
+
+    async def _included(self) -> dict[TopicPartition, int]:
+        """The last offset of each partition that the state in its changelog includes."""
+        bootstrap, names = self.brokers.cluster.bootstrap, self.names
+        raw = await stored_rows(bootstrap, names.combine_changelog)
+        summaries = await stored_rows(bootstrap, names.roll_changelog)
+        metas = {partition: combine.newest(written).get("meta") for partition, written in raw.items()}
+        stamps = {partition: roll.newest(written).get("stamp") for partition, written in summaries.items()}
+        return {
+            **{TopicPartition(names.raw, at): Meta.decode(meta).stamp for at, meta in metas.items() if meta},
+            **{TopicPartition(names.summaries, at): int(stamp) for at, stamp in stamps.items() if stamp},
+        }
+
 
 async def _killed(member: Member, seconds: float) -> None:
     member.kill9()
@@ -122,4 +154,5 @@ _HOW: dict[Kind, Callable[[Faults, Fault], Awaitable[None]]] = {
     "kill ingest": Faults._kill_ingest,
     "kill bridge": Faults._kill_bridge,
     "kill broker": Faults._kill_broker,
+    "retention": Faults._retention,
 }

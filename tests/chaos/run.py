@@ -73,7 +73,7 @@ async def run(brokers: Brokers, plan: Plan, tell: Callable[[str], None]) -> Resu
             await fleet.until_ready()
             feed = Feed(fleet, bootstrap, topic, Pace(lines / schedule.seconds))
             course = Course(fleet, feed, Watch(fleet, lambda: feed.begun), time.monotonic())
-            faults = Faults(fleet, brokers, network, course.watch, tell)
+            faults = Faults(fleet, brokers, network, course.watch, Names(prefix), tell)
             await _course(course, faults, schedule, made)
             await _judge(course, bootstrap, Names(prefix))
             return _result(course, plan, await _kept(course, bootstrap, Names(prefix)))

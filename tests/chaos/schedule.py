@@ -17,7 +17,7 @@ WORKERS, INGESTS, BROKERS = 3, 2, 3
 
 Kind = Literal[
     "kill worker", "zombie", "rolling restart", "scale", "cut, held", "cut, reset",
-    "kill ingest", "kill bridge", "kill broker",
+    "kill ingest", "kill bridge", "kill broker", "retention",
 ]  # fmt: skip
 
 MEANINGS: dict[Kind, str] = {
@@ -31,6 +31,8 @@ MEANINGS: dict[Kind, str] = {
     "kill ingest": "kill -9 of an ingest, started again after so long",
     "kill bridge": "kill -9 of the bridge, started again after so long",
     "kill broker": "kill -9 of one of the three brokers, started again after so long",
+    "retention": "the brokers delete the raw messages and summaries that state in the changelogs has included for so "
+    "long: nobody may need them again",
 }
 
 
@@ -62,7 +64,7 @@ class Schedule:
 
 _RECOVERY: dict[Kind, float] = {
     "kill worker": 14, "zombie": 14, "rolling restart": 40, "scale": 12, "cut, held": 14, "cut, reset": 14,
-    "kill ingest": 4, "kill bridge": 12, "kill broker": 8,
+    "kill ingest": 4, "kill bridge": 12, "kill broker": 8, "retention": 1,
 }  # fmt: skip
 """Seconds, roughly, on two cores: only how fast input flows follows from them."""
 
@@ -70,11 +72,12 @@ _SECONDS: dict[Kind, tuple[float, ...]] = {
     "kill worker": (0, 0, 2, SESSION + 3), "zombie": (SESSION + 3,), "rolling restart": (0,), "scale": (0,),
     "cut, held": (3, SESSION + 3, SESSION + 9), "cut, reset": (3, SESSION + 3, SESSION + 9),
     "kill ingest": (0, 1, 5), "kill bridge": (0, 1, 5), "kill broker": (0, 4, 10),
+    "retention": (15,),
 }  # fmt: skip
 """How long they can last; one of these."""
 
 _TARGETS: dict[Kind, int] = {
-    "cut, held": 1, "cut, reset": 1, "rolling restart": 1, "kill bridge": 1,
+    "cut, held": 1, "cut, reset": 1, "rolling restart": 1, "kill bridge": 1, "retention": 1,
     "kill ingest": INGESTS, "kill broker": BROKERS,
 }  # fmt: skip
 """How many there are to choose from; of the others, as many as there are workers."""
@@ -83,9 +86,9 @@ _PATIENT = 0.7
 """Share of faults that wait until the fleet is ready again."""
 
 SHORT: tuple[tuple[Sequence[Kind], ...], ...] = (
-    (("kill worker", "zombie"), ("kill ingest",), ()),
-    (("zombie", "cut, held"), (), ("kill broker",)),
-    (("scale", "cut, reset", "kill worker"), ("kill bridge",), ()),
+    (("kill worker", "zombie"), ("kill ingest",), ("retention", "retention")),
+    (("zombie", "cut, held"), (), ("retention", "kill broker")),
+    (("scale", "cut, reset", "kill worker"), ("kill bridge",), ("retention", "retention")),
 )
 """The kinds of the short runs' lanes: together all but the slowest."""
 
@@ -96,7 +99,7 @@ def full(seed: int) -> Schedule:
     middle: list[Kind] = ["kill worker", "kill worker", "zombie", "zombie", "cut, held", "cut, reset"]
     middle.append(chance.choice(("rolling restart", "kill worker", "zombie")))
     sources: list[Kind] = ["kill ingest", "kill bridge", "kill ingest", "kill bridge", "kill ingest"]
-    brokers: list[Kind] = ["kill broker"] * 3
+    brokers: list[Kind] = ["retention", "kill broker"] * 3
     for kinds in (middle, sources):
         chance.shuffle(kinds)
     up, down = Fault("scale", 3), Fault("scale", 2, pause=2.0)
@@ -117,5 +120,5 @@ def short(seed: int) -> Schedule:
 def _fault(chance: Random, kind: Kind, workers: int, *, shortly: bool = False) -> Fault:
     pause = round(chance.uniform(0.5, 2.0 if shortly else 6.0), 1)
     target, seconds = chance.randint(1, _TARGETS.get(kind, workers)), chance.choice(_SECONDS[kind])
-    patient = kind in ("rolling restart", "kill broker") or chance.random() < _PATIENT
+    patient = kind in ("rolling restart", "kill broker", "retention") or chance.random() < _PATIENT
     return Fault(kind, workers if kind == "scale" else target, seconds, pause, patient)

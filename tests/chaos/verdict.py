@@ -16,6 +16,7 @@ import polars as pl
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from streams.core import ledger, roll, tables
+from streams.core.ledger import Written
 from streams.core.protocols import protocol_name
 from streams.core.roll import SummaryPartition
 from streams.core.tables import Frames
@@ -126,17 +127,21 @@ def on_the_way(found: Truth, highs: Highs, last: Sequence[Samples]) -> list[str]
     return above
 
 
-async def stored_panes(bootstrap: str, changelog: str) -> Panes:
-    """Read the roll changelog as a worker that starts would."""
-    rows: dict[int, dict[bytes, bytes]] = {}
+async def stored_rows(bootstrap: str, changelog: str) -> dict[int, Written]:
+    """Partition -> what a worker that starts would find."""
+    stores: dict[int, dict[bytes, bytes]] = {}
     for record in await _records(bootstrap, changelog):
-        mine = rows.setdefault(record.partition, {})
+        mine = stores.setdefault(record.partition, {})
         mine.pop(record.key, None)
         if record.value is not None:
             mine[record.key] = record.value
-    found = [
-        SummaryPartition(_LATENESS, roll.newest(ledger.read(partition, store))) for partition, store in rows.items()
-    ]
+    return {partition: ledger.read(partition, store) for partition, store in stores.items()}
+
+
+async def stored_panes(bootstrap: str, changelog: str) -> Panes:
+    """The tables as a worker that starts would read them from the roll changelog."""
+    rows = await stored_rows(bootstrap, changelog)
+    found = [SummaryPartition(_LATENESS, roll.newest(written)) for written in rows.values()]
     panes = [(str(start), frames) for state in found for start, frames in state.panes().items()]
     totals = [state.totals() for state in found]
     return Panes(
