@@ -25,7 +25,8 @@ from streams.agents.roll import Roll
 from streams.core import ledger, tables
 from streams.core.combine import Meta, Policy, RawPartition
 from streams.core.known import INFO_SCHEMA
-from streams.core.roll import SummaryPartition
+from streams.core.ledger import HoleError
+from streams.core.roll import SummaryPartition, held
 from streams.core.tables import TABLES
 from streams.kafka import LARGEST_MESSAGE, BrokerError, tls_context
 from streams.metrics import Instruments, Snapshot
@@ -45,7 +46,7 @@ _BROKEN = (KafkaError, FaustError, OSError)
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError)
 """What reading a row raises that is not one of ours, or not of this release."""
 _FAUST = "faust"
-_PLAIN = ("origins", "stamp")
+_PLAIN = ("origins",)
 """Rows that hold no frames."""
 _FETCH_BYTES = 512 * 1024
 """What a fetch brings of a partition, compressed: some 2 MB of lines. A larger message comes all the same: KIP-74."""
@@ -294,6 +295,11 @@ class Worker:
         """The problem as an operator can use it, where it is one of theirs: else it is a bug, and stays what it is."""
         if isinstance(problem, _BROKEN):
             return self._lost(problem)
+        if isinstance(problem, HoleError):
+            return StateError(
+                f"the tables of {loop.name} were not read back whole ({problem}); nothing is lost, the next start "
+                "reads them again. If every start says this, begin anew with another topics.prefix"
+            )
         partitions = partitions_of(loop.topic, self.app.consumer.assignment())
         found = await loop.in_core(_unreadable, loop, partitions) if isinstance(problem, _UNREADABLE) else None
         if found is None:
@@ -348,6 +354,9 @@ def _fault(read: Callable[..., object], *arguments: object) -> str:
 def _read_row(loop: Loop[Any], partition: int, name: str, value: bytes) -> None:
     if name == "meta":
         Meta.decode(value)
+        return
+    if name == "stamp":
+        held(value)
         return
     loop.state.open(partition, {"": {name: value}})
     if name.partition("/")[0] not in _PLAIN:

@@ -22,8 +22,8 @@ from streams.core import known, tables
 from streams.core.deadletter import DeadLetter, of_lines, of_message
 from streams.core.facts import Facts, facts
 from streams.core.fields import Format, parse_format
-from streams.core.ledger import Written
-from streams.core.origins import Origins
+from streams.core.ledger import HoleError, Written
+from streams.core.origins import Origins, count_keys
 from streams.core.panes import Assign, assign
 from streams.core.parse import REASONS, Parsed, parse
 from streams.core.raw import SOURCES, RawMessage
@@ -73,6 +73,7 @@ class Meta:
     """What is counted, as far as `stamp` (the last raw offset included). All values are totals since the beginning.
 
     slots: which of their two rows `history` and `known` are in. unsent: rows whose summaries had not been asked for.
+    rows: all rows that belong to it, each with how far it has come at the least (a stamp, a count of origins).
     """
 
     stamp: int = -1
@@ -86,6 +87,7 @@ class Meta:
     bridged: dict[str, int] = field(default_factory=dict)
     slots: dict[str, int] = field(default_factory=dict)
     unsent: list[str] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -97,8 +99,9 @@ class Meta:
         found = orjson.loads(value)
         if found.pop("v", None) != 1:
             raise ValueError("not a meta row of version 1: written by a newer release")
-        counters = {name: Counter(value) for name, value in found.items() if isinstance(value, dict)}
-        return cls(**{**found, **counters, "bridged": dict(found["bridged"]), "slots": dict(found["slots"])})
+        plain = ("bridged", "slots", "rows")
+        counters = {k: Counter(v) for k, v in found.items() if isinstance(v, dict) and k not in plain}
+        return cls(**{**found, **counters})
 
 
 @dataclass
@@ -482,12 +485,22 @@ class RawPartition:
                 self.meta.slots[name] = 1 - self.meta.slots.get(name, 1)
                 frames = row.value() if row is self.history else self.known.frames()
                 rows[f"{name}/{self.meta.slots[name]}"] = self._save(row, frames)
+        self.meta.rows = self._held()
         unsent = {**{f"pane/{start}": pane for start, pane in self.panes.items()}, **self._pairs()}
         self.meta.unsent = [name for name, row in unsent.items() if row.unsent]
         then: dict[str, bytes | None] = dict.fromkeys(self._settled)
         self._settled = [*self._gone, *(name for name, value in origins.items() if value is None)]
         self._gone = []
         return rows, {**then, "meta": self.meta.encode()}
+
+    def _held(self) -> dict[str, int]:
+        """See Meta.rows."""
+        pairs = self._pairs()
+        return {
+            **{f"origins/{bucket}": count for bucket, count in self.origins.counts().items()},
+            **{f"pane/{start}": pane.stamp for start, pane in self.panes.items()},
+            **{f"{name}/{slot}": pairs[name].stamp for name, slot in self.meta.slots.items()},
+        }
 
     def _pairs(self) -> dict[str, Pane]:
         """What has two rows, written in turn."""
@@ -570,32 +583,44 @@ class RawPartition:
 def newest(written: Written) -> dict[str, bytes]:
     """Of each row the value that has come furthest, whoever wrote it: what RawPartition starts from.
 
-    `meta` and the two rows that it refers to come from one hand, and count only together. Raises ValueError.
+    `meta` comes with the two rows that it refers to by their slots, from one hand. It counts if all that it says it
+    holds is there: what was read back may have a hole. Raises HoleError when there is none such, ValueError.
     """
-    metas = {writer: Meta.decode(rows["meta"]) for writer, rows in written.items() if "meta" in rows}
-    whole = {writer: meta for writer, meta in metas.items() if _paired(meta) <= written[writer].keys()}
-    if metas and not whole:
-        raise ValueError("rows that `meta` refers to are missing")
     found: dict[str, list[bytes]] = {}
     for rows in written.values():
         for name, value in rows.items():
             found.setdefault(name, []).append(value)
-    chosen = {name: _furthest(name, values) for name, values in found.items() if name.startswith(("pane/", "origins/"))}
-    if not whole:
-        return chosen
-    writer = max(whole, key=lambda one: whole[one].stamp)
-    return {**chosen, **{name: written[writer][name] for name in ("meta", *_paired(whole[writer]))}}
+    shared = {name: _furthest(name, values) for name, values in found.items() if name.startswith(_SHARED)}
+    metas = {writer: Meta.decode(rows["meta"]) for writer, rows in written.items() if "meta" in rows}
+    states = [(meta, shared | _own(meta, written[writer])) for writer, meta in metas.items()]
+    whole = [(meta.stamp, rows) for meta, rows in states if _holds(meta, rows)]
+    if metas and not whole:
+        raise HoleError("not all rows that `meta` speaks of are there")
+    return max(whole, key=lambda one: one[0])[1] if whole else shared
 
 
-def _paired(meta: Meta) -> set[str]:
-    return {f"{name}/{slot}" for name, slot in meta.slots.items()}
+_SHARED = ("pane/", "origins/")
+"""Rows that count whoever wrote them."""
+
+
+def _own(meta: Meta, rows: Mapping[str, bytes]) -> dict[str, bytes]:
+    """`meta` and what it refers to by slots."""
+    names = ("meta", *(f"{name}/{slot}" for name, slot in meta.slots.items()))
+    return {name: rows[name] for name in names if name in rows}
+
+
+def _holds(meta: Meta, rows: Mapping[str, bytes]) -> bool:
+    return all(name in rows and _reach(name, rows[name]) >= least for name, least in meta.rows.items())
 
 
 def _furthest(name: str, values: list[bytes]) -> bytes:
     """Of a bucket of origins, what all remember together: each wrote what it had seen."""
-    if name.startswith("origins/"):
-        return b"".join(values)
-    return max(values, key=_stamp)
+    return b"".join(values) if name.startswith("origins/") else max(values, key=_stamp)
+
+
+def _reach(name: str, value: bytes) -> int:
+    """How far a row has come, as Meta.rows says it."""
+    return count_keys(value) if name.startswith("origins/") else _stamp(value)
 
 
 def _stamp(value: bytes) -> int:

@@ -20,6 +20,10 @@ Keyed = dict[bytes, bytes | None]
 """Key in the changelog -> value; None deletes."""
 
 
+class HoleError(ValueError):
+    """Rows that the state speaks of are not there, or not as far as it says: the changelog was not read whole."""
+
+
 def read(partition: int, store: Mapping[bytes, bytes]) -> dict[str, dict[str, bytes]]:
     """The rows of a partition (see Written) among all in `store`. A key that is none of ours is no row."""
     found: dict[str, dict[str, bytes]] = {}

@@ -14,6 +14,16 @@ _KEY_BYTES = 16
 _OFFSET_BYTES = 2
 
 
+def count_keys(value: bytes) -> int:
+    """Distinct origins in a bucket's bytes, or in those of several writers joined."""
+    return len({piece[:_KEY_BYTES] for piece in _pieces(value)})
+
+
+def _pieces(value: bytes) -> Iterator[bytes]:
+    size = _KEY_BYTES + _OFFSET_BYTES
+    return (value[at : at + size] for at in range(0, len(value), size))
+
+
 class Origins:
     """Origin keys (16 bytes, see core.raw) -> raw offset of the first message that carried it."""
 
@@ -59,11 +69,13 @@ class Origins:
 
     def restore(self, bucket: int, value: bytes) -> None:
         """Take a bucket back as `rows` gave it."""
-        size = _KEY_BYTES + _OFFSET_BYTES
-        pieces = (value[at : at + size] for at in range(0, len(value), size))
         self._buckets[bucket] = {
-            piece[:_KEY_BYTES]: bucket * BUCKET + int.from_bytes(piece[_KEY_BYTES:], "big") for piece in pieces
+            piece[:_KEY_BYTES]: bucket * BUCKET + int.from_bytes(piece[_KEY_BYTES:], "big") for piece in _pieces(value)
         }
+
+    def counts(self) -> dict[int, int]:
+        """Bucket -> origins in it."""
+        return {bucket: len(keys) for bucket, keys in self._buckets.items()}
 
     def _forget_before(self, bucket: int) -> None:
         for old in [old for old in self._buckets if old < bucket]:

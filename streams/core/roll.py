@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import orjson
 import polars as pl
 
 from streams.core import direction, tables
-from streams.core.ledger import Written
+from streams.core.ledger import HoleError, Written
 from streams.core.panes import Clock
 from streams.core.tables import TABLES, Frames
 
@@ -47,8 +48,9 @@ class SummaryPartition:
         self._totals: Frames = {name: _sourced(table.empty(), 0) for name, table in TABLES.items()}
         self._pending: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
         self._unsaved: dict[str, bytes | None] = {}
+        self._gone: list[str] = []
         rows = dict(rows or {})
-        self.stamp = int(rows.pop(_STAMP, b"-1"))
+        self.stamp = held(rows.pop(_STAMP, b""))[0]
         history_first = sorted(rows.items(), key=lambda row: "/pane/" in row[0])
         for name, value in history_first:
             self.apply(name, value)
@@ -81,12 +83,18 @@ class SummaryPartition:
         return cast("int | None", head.get("arrival"))
 
     def checkpoint(self) -> tuple[dict[str, bytes | None], dict[str, bytes | None]]:
-        """What changed since the last call: (rows, each whole by itself, the row to write last); None deletes.
+        """What changed since the last call: (rows, each whole by itself; what to write then, None deletes).
 
-        The last one is `stamp`: the offset of the last summary that was taken, as far as the caller has set it.
+        The row `stamp`: the offset of the last summary that was taken, as far as the caller has set it, and what rows
+        there are, each with how far it has come. A row goes when a `stamp` that does not name it is safe.
         """
-        rows, self._unsaved = self._unsaved, {}
-        return rows, {_STAMP: str(self.stamp).encode()} if rows else {}
+        rows: dict[str, bytes | None] = {name: value for name, value in self._unsaved.items() if value is not None}
+        due, self._gone = self._gone, [name for name, value in self._unsaved.items() if value is None]
+        self._unsaved = {}
+        if not (rows or due or self._gone):
+            return {}, {}
+        stamp = {"v": 1, "stamp": self.stamp, "rows": {name: row.stamp for name, row in self._rows.items()}}
+        return rows, {**dict.fromkeys(due), _STAMP: orjson.dumps(stamp)}
 
     def totals(self, *, replay: bool = False) -> Frames:
         """Since the beginning: a frame per table (its columns, directions told). replay: with replayed history."""
@@ -166,18 +174,34 @@ class SummaryPartition:
 def newest(written: Written) -> dict[str, bytes]:
     """Of each row the value that has come furthest, whoever wrote it: what SummaryPartition starts from.
 
-    Raises ValueError.
+    A row `stamp` counts if all that it says it holds is there: what was read back may have a hole. Raises HoleError
+    when there is none such, ValueError.
     """
     found: dict[str, bytes] = {}
-    for rows in written.values():
-        for name, value in rows.items():
-            if name not in found or _reach(name, value) > _reach(name, found[name]):
-                found[name] = value
-    return found
+    for name, value in ((name, value) for rows in written.values() for name, value in rows.items() if name != _STAMP):
+        if name not in found or _reach(value) > _reach(found[name]):
+            found[name] = value
+    stamps = [rows[_STAMP] for rows in written.values() if _STAMP in rows]
+    whole = [value for value in stamps if _holds(held(value)[1], found)]
+    if stamps and not whole:
+        raise HoleError("not all rows that `stamp` speaks of are there")
+    return {**found, _STAMP: max(whole, key=lambda value: held(value)[0])} if whole else found
 
 
-def _reach(name: str, value: bytes) -> int:
-    return int(value) if name == _STAMP else _stamp(tables.head(value))
+def held(value: bytes) -> tuple[int, dict[str, int]]:
+    """A row `stamp`: the offset, and how far each row has come. Raises ValueError."""
+    found = orjson.loads(value) if value else {"v": 1, "stamp": -1, "rows": {}}
+    if not isinstance(found, dict) or found.get("v") != 1:
+        raise ValueError("not a stamp row of version 1: written by a newer release")
+    return found["stamp"], found["rows"]
+
+
+def _holds(least: Mapping[str, int], rows: Mapping[str, bytes]) -> bool:
+    return all(name in rows and _reach(rows[name]) >= reach for name, reach in least.items())
+
+
+def _reach(value: bytes) -> int:
+    return _stamp(tables.head(value))
 
 
 def _stamp(head: Mapping[str, object]) -> int:

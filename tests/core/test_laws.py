@@ -10,6 +10,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.core import combine
 from streams.core.combine import Folded, Policy, RawPartition, Summary
 from streams.core.panes import Assign
 from streams.core.raw import Origin, RawMessage
@@ -298,7 +299,7 @@ class Worker:
         self.summaries += data.draw(st.lists(st.sampled_from(self._unsafe), unique_by=id)) if self._unsafe else []
         self._unsafe = []
         self.position = data.draw(st.integers(max(0, self.acknowledged - 2), self.acknowledged))
-        self.state = RawPartition(0, self.policy, dict(self.store))
+        self.state = RawPartition(0, self.policy, combine.newest({"": self.store}))
 
     def _write(self, rows: Mapping[str, bytes | None]) -> None:
         for name, value in rows.items():

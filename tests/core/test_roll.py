@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import orjson
 import polars as pl
 import pytest
 
@@ -77,8 +78,12 @@ def test_rows_and_deletions_are_given_once() -> None:
     history = {"row": "history", "source": 0, "stamp": 4, "through": T0 + 60, "watermark": T0, "arrival": None}
     state.apply("0/history", tables.encode(history, tables.empty_frames()))
 
-    rows = state.checkpoint()[0]
-    assert {name: value is None for name, value in rows.items()} == {"0/history": False, f"0/pane/{T0}": True}
+    rows, then = state.checkpoint()
+    assert (set(rows), set(then)) == ({"0/history"}, {"stamp"})
+    rows, then = state.checkpoint()
+    assert rows == {}
+    assert then[f"0/pane/{T0}"] is None  # not before a `stamp` that does not name it was safe
+    assert state.checkpoint() == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -214,13 +219,27 @@ def test_replayed_history_is_left_out_unless_asked_for() -> None:
 
 def test_a_late_row_of_another_writer_is_an_old_one() -> None:
     """Whoever opens the partition takes what has come furthest of each name; idle is further than not."""
-    ahead = {"0/pane/60": _pane(9, 5, 60), "0/clock": _clock(9, T0, idle=True), "stamp": b"40"}
+    ahead = {"0/pane/60": _pane(9, 5, 60), "0/clock": _clock(9, T0, idle=True), "stamp": _stamp(40, {"0/clock": 19})}
     behind = {
         "0/pane/60": _pane(7, 3, 60),
         "0/clock": _clock(9, T0, idle=False),
-        "stamp": b"8",
+        "stamp": _stamp(8, {}),
         "1/pane/60": _pane(1, 1, 60),
     }
 
     for written in ({"a": ahead, "b": behind}, {"b": behind, "a": ahead}):
         assert newest(written) == {**behind, **ahead}
+
+
+def test_a_stamp_whose_rows_are_not_all_there_does_not_count() -> None:
+    """What was read back had a hole: an older state is a state, a state with a hole is none."""
+    rows = {"0/pane/60": _pane(9, 5, 60), "stamp": _stamp(40, {"0/pane/60": 18, "0/pane/120": 20})}
+    older = {"0/pane/60": _pane(7, 3, 60), "stamp": _stamp(8, {"0/pane/60": 14})}
+
+    assert newest({"a": rows, "b": older})["stamp"] == older["stamp"]
+    with pytest.raises(ValueError, match="not all rows that `stamp` speaks of are there"):
+        newest({"a": rows})
+
+
+def _stamp(offset: int, rows: dict[str, int]) -> bytes:
+    return orjson.dumps({"v": 1, "stamp": offset, "rows": rows})

@@ -22,7 +22,7 @@ from streams.core.combine import Policy, RawPartition, Summary
 from streams.core.deadletter import DeadLetter
 from streams.core.panes import Assign
 from streams.core.raw import Origin, RawMessage, digest
-from streams.core.roll import SummaryPartition
+from streams.core.roll import SummaryPartition, newest
 from streams.core.tables import Frames
 
 T = TypeVar("T")
@@ -329,7 +329,7 @@ class Roll:
 
     def restart(self, rows: Mapping[int, Mapping[str, bytes]]) -> None:
         """Start again from the rows of each."""
-        self.states = {at: SummaryPartition(self.lateness, dict(found)) for at, found in rows.items()}
+        self.states = {at: SummaryPartition(self.lateness, newest({"": found})) for at, found in rows.items()}
 
     def totals(self) -> dict[str, Measured]:
         """enis and ports of all summary partitions, replayed history among them."""
@@ -399,7 +399,7 @@ def contents(state: RawPartition) -> dict[str, object]:
     tells them.
     """
     seen = {name: frame.drop("seen") if name == "info" else frame for name, frame in state.known.frames().items()}
-    meta = {name: value for name, value in vars(state.meta).items() if name not in ("slots", "unsent")}
+    meta = {name: value for name, value in vars(state.meta).items() if name not in ("slots", "unsent", "rows")}
     return {
         "meta": {name: +value if isinstance(value, Counter) else value for name, value in meta.items()},
         "panes": {start: _told(pane.value(), state) for start, pane in state.panes.items()},
