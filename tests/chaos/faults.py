@@ -134,7 +134,7 @@ class Faults:
         stamps = {partition: roll.newest(written).get("stamp") for partition, written in summaries.items()}
         return {
             **{TopicPartition(names.raw, at): Meta.decode(meta).stamp for at, meta in metas.items() if meta},
-            **{TopicPartition(names.summaries, at): int(stamp) for at, stamp in stamps.items() if stamp},
+            **{TopicPartition(names.summaries, at): roll.held(stamp)[0] for at, stamp in stamps.items() if stamp},
         }
 
 
