@@ -39,6 +39,12 @@ EMBEDDED = "embedded"
 MIB = 1024 * 1024
 HIGHEST_PORT = 65535
 LONGEST_SHOWN = 80
+LARGEST_FILE = 256 * 1024
+MOST_TOLD = 100
+"""Problems that are told: who gives another file by mistake need not read all of it."""
+
+MOST_MERGED = 1000
+"""Keys that a map may have once `<<` is undone: each level of it can have ten times those of the level below."""
 
 Tree = dict[str, Any]
 """Settings that nobody validated yet: whatever YAML and JSON can hold."""
@@ -410,8 +416,10 @@ def load(
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
-        found = [line for details in error.errors() for line in _explain(details, origins, origin)]
-        raise ConfigError([*found, *unknown]) from None
+        wrong = error.errors()
+        found = [line for details in wrong[:MOST_TOLD] for line in _explain(details, origins, origin)]
+        more = [f"... and {len(wrong) - MOST_TOLD} problems more"] if len(wrong) > MOST_TOLD else []
+        raise ConfigError([*found, *more, *unknown]) from None
     if unknown:
         raise ConfigError(unknown)
     return settings
@@ -448,14 +456,32 @@ def redacted(settings: Settings) -> Tree:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once: of two, one would be lost silently."""
+    """YAML in which a key stands once (of two, one would be lost silently) and nothing is large or deep."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  PyYAML's
-        names = [key.value for key, _ in node.value]
-        for position, (key, _) in enumerate(node.value):
-            if key.value in names[:position]:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"{_printable(key.value)} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(str(key.value))
         return {str(key): value for key, value in super().construct_mapping(node, deep).items()}
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_MERGED:
+            raise yaml.constructor.ConstructorError(None, None, "a map of too many keys", node.start_mark)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002  PyYAML's
+        try:
+            value = super().construct_object(node, deep)
+        except ValueError:  # with the value in it, which may be a secret
+            raise yaml.constructor.ConstructorError(
+                None, None, "a value that is not what its tag or its shape says", node.start_mark
+            ) from None
+        if isinstance(value, int) and value.bit_length() > 64:  # noqa: PLR2004  of any column
+            raise yaml.constructor.ConstructorError(None, None, "a number of more than 64 bits", node.start_mark)
+        return value
 
 
 def _config_path(config: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -468,14 +494,20 @@ def _config_path(config: Path | None, environ: Mapping[str, str]) -> Path | None
 
 def _read_yaml(path: Path) -> Tree:
     try:
+        if path.is_file() and path.stat().st_size > LARGEST_FILE:
+            raise ConfigError([f"{path}: expected a configuration file, found one of more than {LARGEST_FILE} bytes"])
         tree = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  a SafeLoader
+    except RecursionError:
+        raise ConfigError([f"{path}: expected YAML, found an error: it is nested too deep"]) from None
     except OSError as error:
         raise ConfigError([f"{path}: expected a configuration file, found none: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: expected a configuration file, found bytes that are not UTF-8"]) from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError([f"{path}:{line}: expected YAML, found an error: {error.problem}"]) from None
+        # What it quotes may be a secret: a password that begins with `!` or `*` is a tag or an alias to YAML.
+        problem = re.sub(r"'[^']{2,}'", "'...'", str(error.problem))
+        raise ConfigError([f"{path}:{line}: expected YAML, found an error: {problem}"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"{path}: expected YAML, found an error: {error}"]) from None
     if tree is None:
@@ -508,7 +540,7 @@ def _from_text(leaf: Leaf, text: str) -> object:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -595,7 +627,7 @@ def _bounds(marks: Iterable[object]) -> Iterator[str]:
 
 def _explain(error: ErrorDetails, origins: Mapping[Keys, str], origin: str) -> Iterator[str]:
     """The lines that one of pydantic's errors is worth."""
-    path = tuple(str(part) for part in error["loc"])
+    path = tuple(_printable(str(part)) for part in error["loc"])
     keys = next((path[:size] for size in range(len(path), 0, -1) if path[:size] in LEAVES), path)
     where = origins.get(keys, origin)
     suffix = f" ({where})" if where else ""
@@ -628,8 +660,21 @@ def _shown(value: object) -> str:
     if isinstance(value, dict | list):
         return "a map" if isinstance(value, dict) else "a list"
     text = json.dumps(value if isinstance(value, bool | int | float) else str(value), ensure_ascii=False)
-    text = re.sub(r"[^/\s\"]*@", "***@", text)
+    text = _printable(_without_login(text))
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + '..."'
+
+
+def _without_login(text: str) -> str:
+    """Text with `***` for what stands before an `@`. In linear time, however long it is."""
+    *logins, rest = text.split("@")
+    kept = [re.sub(r"\A[^/\s\"]*", "", login[::-1])[::-1] for login in logins]
+    return "".join([*(f"{one}***@" for one in kept), rest])
+
+
+def _printable(text: str) -> str:
+    """Text as a terminal may have it: without what steers it, or what no encoding holds."""
+    shown = text if text.isprintable() else re.sub(r"[^ -~]", lambda hit: ascii(hit[0])[1:-1], text)
+    return shown[: 2 * LONGEST_SHOWN]
 
 
 # --- Documents -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from streams.settings import (
+    LARGEST_FILE,
     LEAVES,
+    MOST_TOLD,
     ConfigError,
     Ingest,
     Settings,
@@ -22,6 +24,7 @@ from streams.settings import (
     settings_yaml,
     variable,
 )
+from tests.kafka.process import vpcflow
 
 Written = dict[str, object]
 TOPIC_NAME = "letters, digits, dots, underscores and hyphens, 200 at most"
@@ -305,6 +308,86 @@ def test_a_file_of_other_bytes_is_an_error(tmp_path: Path) -> None:
         load(config, {})
 
 
+# --- tricks ----------------------------------------------------------------------------------------------------------
+
+PAIRS = list(zip("abcdefgh", "bcdefghi", strict=True))
+LISTS = "a: &a [x]\n" + "".join(f"{more}: &{more} [{','.join([f'*{one}'] * 10)}]\n" for one, more in PAIRS)
+MERGES = "a: &a {x: 1}\n" + "".join(f"{more}: &{more} {{<<: [{','.join([f'*{one}'] * 10)}]}}\n" for one, more in PAIRS)
+NO_VALUE = "expected YAML, found an error: a value that is not what its tag or its shape says"
+
+TRICKS = {
+    "a billion laughs": (LISTS + "bridge: {topics: *i}\n", "bridge.topics: expected a list"),
+    "a billion laughs as text": (
+        LISTS + "listen: *i\n",
+        "listen: expected HOST:PORT, such as 127.0.0.1:8080, found a list",
+    ),
+    "a billion merges": (MERGES, "expected YAML, found an error: a map of too many keys"),
+    "an alias of itself": ("bridge: {topics: &a [*a]}\n", "bridge.topics: expected a list"),
+    "a call": ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor for the tag"),
+    "a name": ("panes: !!python/name:os.system\n", "could not determine a constructor for the tag"),
+    "a key twice": (
+        "panes: {}\nlog: {}\npanes: {}\n",
+        "vpcflow.yaml:3: expected YAML, found an error: panes stands twice",
+    ),
+    "a key twice below": ("ingest: {formats: {a: x, 'a': y}}\n", "found an error: a stands twice"),
+    "a key twice, once as a number": ("ingest: {formats: {1: x, '1': y}}\n", "found an error: 1 stands twice"),
+    "a key that is a list": ("? [a]\n: 1\n", "found unhashable key"),
+    "a number of 5000 digits": (f"panes: {{seconds: {'9' * 5000}}}\n", NO_VALUE),
+    "a number of 5000 hex digits": (f"panes: {{seconds: 0x{'f' * 5000}}}\n", "a number of more than 64 bits"),
+    "a number to the base of 60": (f"panes: {{seconds: 1{':59' * 5000}}}\n", "a number of more than 64 bits"),
+    "a float beyond all": ("checkpoint: {seconds: 1.0e+999}\n", "checkpoint.seconds: expected a number > 0 and <= 300"),
+    "no number": ("checkpoint: {seconds: .nan}\n", "checkpoint.seconds: expected a number > 0 and <= 300"),
+    "a date that is none": ("listen: 2001-99-99\n", NO_VALUE),
+    "a tag that lies": ("panes: {seconds: !!int x}\n", NO_VALUE),
+    "5000 brackets": ("a: " + "[" * 5000 + "]" * 5000, "expected YAML, found an error: it is nested too deep"),
+    "two documents": ("a: 1\n---\nb: 1\n", "found an error: but found another document"),
+    "a terminal's escapes": ('"\\e[2J": "\\e[31m"\n', "\\x1b[2J: unknown key"),
+    "half a surrogate": ('listen: "\\ud800"\n', 'found "\\ud800"'),
+    "a large file": ("# " + "x" * LARGEST_FILE, "expected a configuration file, found one of more than"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), TRICKS.values(), ids=TRICKS)
+def test_a_trick_in_the_file_is_a_clear_error_at_once(tmp_path: Path, text: str, says: str) -> None:
+    problems = _problems(tmp_path, text)
+
+    assert says in "\n".join(problems)
+    assert len("\n".join(problems)) < 20 * len(str(tmp_path)) + 5000
+    assert "\n".join(problems).encode()
+
+
+def test_a_file_of_a_thousand_unknown_keys_is_told_in_part(tmp_path: Path) -> None:
+    problems = _problems(tmp_path, {f"k{n}": 1 for n in range(999)})
+
+    assert len(problems) == MOST_TOLD + 1
+    assert problems[-1] == f"... and {999 - MOST_TOLD} problems more"
+
+
+def test_a_variable_that_is_nested_too_deep_is_told(tmp_path: Path) -> None:
+    (problem,) = _problems(tmp_path, environ={"VPCFLOW_BRIDGE__TOPICS": "[" * 100_000})
+
+    assert problem.startswith("bridge.topics: expected a list")
+
+
+def test_a_map_may_be_given_once_and_used_twice(tmp_path: Path) -> None:
+    login = (
+        "broker: &there {url: 'kafka://h:1', sasl_username: me}\nbridge:\n  broker: {<<: *there, sasl_username: you}\n"
+    )
+    settings = _load(tmp_path, login)
+
+    assert (settings.bridge.broker.url, settings.bridge.broker.sasl_username) == ("kafka://h:1", "you")
+
+
+def test_a_trick_ends_the_process_with_2_and_no_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "x.yaml"
+    config.write_text(MERGES)
+
+    done = vpcflow("check", "--config", config, seconds=30)
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(f"vpcflow: {config}:5: expected YAML, found an error: ".encode())
+
+
 # --- secrets ---------------------------------------------------------------------------------------------------------
 
 SECRET = "s3cr3t-value"
@@ -344,9 +427,15 @@ def test_the_redacted_tree_tells_whether_a_secret_is_set(tmp_path: Path) -> None
         {"broker": {"url": f"kafka://user:{SECRET}@h:9092"}},
         {"broker": {"sasl_mechanism": "PLAIN", "sasl_password": SECRET}},
         {"broker": {"url": "kafka://h:1", "sasl_mechanism": "PLAIN", "sasl_password": SECRET}},
+        f"broker: {{sasl_password: !!int {SECRET}}}",
+        f"broker: {{sasl_password: !!float {SECRET}}}",
+        f"broker: {{sasl_password: {SECRET}\n",
+        f'broker: {{sasl_password: "{SECRET}\\q"}}\n',
+        f"broker: {{sasl_password: *{SECRET}}}\n",
+        f"broker: {{sasl_password: !{SECRET} x}}\n",
     ],
 )
-def test_a_secret_is_in_no_error(tmp_path: Path, tree: Written) -> None:
+def test_a_secret_is_in_no_error(tmp_path: Path, tree: Written | str) -> None:
     assert SECRET not in "\n".join(_problems(tmp_path, tree))
 
 
