@@ -86,9 +86,9 @@ _PATIENT = 0.7
 """Share of faults that wait until the fleet is ready again."""
 
 SHORT: tuple[tuple[Sequence[Kind], ...], ...] = (
-    (("kill worker", "zombie"), ("kill ingest",), ("retention", "retention")),
+    (("kill worker", "zombie"), ("kill ingest",), ("retention",)),
     (("zombie", "cut, held"), (), ("retention", "kill broker")),
-    (("scale", "cut, reset", "kill worker"), ("kill bridge",), ("retention", "retention")),
+    (("scale", "cut, reset", "kill worker"), ("kill bridge",), ("retention",)),
 )
 """The kinds of the short runs' lanes: together all but the slowest."""
 
