@@ -27,7 +27,7 @@ from streams.core.raw import RawMessage
 from streams.deadletters import Listing
 from streams.embedded import embedded_broker
 from streams.feeds import Replay
-from streams.kafka import BrokerError, Contact, Options, client_options, our_topics, prepare_topics
+from streams.kafka import BrokerError, Contact, Options, client_options, our_topics, prepare_topics, tells_no_login
 from streams.live import View
 from streams.metrics import Exposition, Instruments, Snapshot
 from streams.names import Names
@@ -106,6 +106,7 @@ def log_to_stderr(settings: Settings) -> None:
     """
     level = settings.log.level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiokafka.conn").addFilter(tells_no_login)
     if level == "DEBUG":
         return
     for name in _LIBRARIES:
