@@ -65,6 +65,9 @@ class Source(Protocol):
     async def latest(self, topic: str, partition: int) -> int:
         """The last offset that the broker holds, -1: none."""
 
+    async def rows(self, changelog: str, partition: int) -> dict[bytes, bytes]:
+        """What a changelog holds by now: key -> value."""
+
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from `offset`."""
 
@@ -174,7 +177,7 @@ class Loop(Generic[S]):
 
     async def _state(self, partition: int) -> S:
         if partition not in self.states:
-            written = ledger.read(partition, dict(self.table.data))
+            written = ledger.read(partition, await self.source.rows(self.table.changelog_topic.topics[0], partition))
             fence = await self.source.latest(self.topic, partition)
             self.ledgers[partition] = Ledger(partition, secrets.token_hex(4), written, fence)
             self.states[partition] = await self.in_core(self.state.open, partition, written)

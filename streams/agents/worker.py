@@ -13,6 +13,7 @@ from typing import Any
 
 import faust
 import polars as pl
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
@@ -28,7 +29,7 @@ from streams.core.known import INFO_SCHEMA
 from streams.core.ledger import HoleError
 from streams.core.roll import SummaryPartition, held
 from streams.core.tables import TABLES
-from streams.kafka import LARGEST_MESSAGE, BrokerError, tls_context
+from streams.kafka import LARGEST_MESSAGE, BrokerError, client_options, tls_context
 from streams.metrics import Instruments, Snapshot
 from streams.names import Names
 from streams.settings import Client
@@ -79,6 +80,7 @@ class Worker:
         """bootstrap: host:port[,host:port...]. Nothing is reached yet."""
         self._plan = plan
         self._bootstrap = bootstrap
+        self._options = client_options(client)
         self._datadir = tempfile.TemporaryDirectory(prefix="vpcflow-")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="core")
         self._stopping = False
@@ -179,6 +181,26 @@ class Worker:
         """The last offset that the broker holds, -1: none (agents.loop.Source)."""
         tp = TP(topic, partition)
         return int((await self.app.consumer.highwaters(tp))[tp] or 0) - 1
+
+    async def rows(self, changelog: str, partition: int) -> dict[bytes, bytes]:
+        """What a changelog holds by now (agents.loop.Source).
+
+        Not Faust's table: it says that it has recovered when a rebalance cut its recovery short, and while it recovers
+        again it puts old rows over newer ones.
+        """
+        tp, found = TopicPartition(changelog, partition), dict[bytes, bytes | None]()
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, auto_offset_reset="earliest", **self._options)
+        await consumer.start()
+        try:
+            consumer.assign([tp])
+            end = (await consumer.end_offsets([tp]))[tp]
+            await consumer.seek_to_beginning(tp)
+            while await consumer.position(tp) < max(end, consumer.highwater(tp) or 0):  # the embedded broker's ends lie
+                for record in (await consumer.getmany(tp, timeout_ms=500)).get(tp, []):
+                    found[record.key] = record.value
+        finally:
+            await consumer.stop()
+        return {key: value for key, value in found.items() if value is not None}
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from `offset` (agents.loop.Source).
