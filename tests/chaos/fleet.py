@@ -164,6 +164,7 @@ class Fleet:
         for member in self.members:
             if member.launched:
                 member.kill9()
+            member.process.forget()
 
     def keep_logs(self, folder: Path) -> None:
         """What each one printed, in a file of its own."""

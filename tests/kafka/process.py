@@ -68,6 +68,10 @@ class Vpcflow:
 
     def __exit__(self, *_: object) -> None:
         self.end(signal.SIGTERM)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close its log: it has ended, and nobody will ask what it printed."""
         self._log.close()
 
     def start(self) -> None:
