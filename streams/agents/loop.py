@@ -32,6 +32,8 @@ _CONFIRM_SECONDS = 60.0
 
 _REST = 12
 """After a flush or a checkpoint, so many times its length go to other work."""
+_MOST_REST_SECONDS = 15.0
+"""Not more: one that waited for a broker was long and no work, and what is not saved is read again after a crash."""
 
 _TRIES = 3
 """So often a missing message is asked for; an offset that holds none (a transaction's mark) is passed over then."""
@@ -274,11 +276,18 @@ class Loop(Generic[S]):
 
 
 async def _next(every: float, work: Awaitable[None]) -> float:
-    """Do the work; when it is due again. Under load (a backlog that touches many panes) it takes its share, not all."""
+    """Do the work; when it is due again."""
     began = time.monotonic()
     await work
-    ended = time.monotonic()
-    return max(began + every, ended + _REST * (ended - began))
+    return due(every, began, time.monotonic())
+
+
+def due(every: float, began: float, ended: float) -> float:
+    """When work is due again that took from `began` to `ended`.
+
+    Under load (a backlog that touches many panes) it takes its share, not all.
+    """
+    return max(began + every, ended + min(_REST * (ended - began), _MOST_REST_SECONDS))
 
 
 def _keep(store: Any, partition: int, key: bytes, value: bytes | None) -> None:  # noqa: ANN401 - Faust's memory store
