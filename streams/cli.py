@@ -21,7 +21,7 @@ import click
 from rich.console import Console
 
 from streams import app, brokerless, settings
-from streams.agents.worker import StateError
+from streams.agents.changelog import StateError
 from streams.core.deadletter import UNKNOWN, Wanted
 from streams.core.fields import parse_format, unknown_names
 from streams.core.parse import REASONS

@@ -1,8 +1,8 @@
-"""The Faust shell around a pure state: events in, state kept in a Faust table, acknowledged in order.
+"""The Faust shell around a pure state: events in, state kept in a changelog, acknowledged in order.
 
-Decision 6 of the design: every few seconds what changed is written to the table's changelog and *awaited*; only then
-are the events acknowledged. Faust owns partitions and the changelog; what a row means is the state's business. Work on
-the state runs in one thread of its own, so nothing blocks the event loop.
+Decision 6 of the design: every few seconds what changed is written to the changelog and *awaited*; only then are the
+events acknowledged. Faust moves messages and owns partitions; what a row means is the state's business. Work on the
+state runs in one thread of its own, so nothing blocks the event loop.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP, EventT
 
+from streams.agents.changelog import Stored
 from streams.core import ledger
 from streams.core.ledger import Keyed, Ledger, Rows, Written
 from streams.metrics import Instruments
 
 S = TypeVar("S")
 Event = EventT[Any]
+Taken = tuple[int, Event]
+"""An event and the number of the assignment in which it came."""
 log = logging.getLogger(__name__)
 
 _CONFIRM_SECONDS = 60.0
@@ -67,8 +70,8 @@ class Source(Protocol):
     async def latest(self, topic: str, partition: int) -> int:
         """The last offset that the broker holds, -1: none."""
 
-    async def rows(self, changelog: str, partition: int) -> dict[bytes, bytes]:
-        """What a changelog holds by now: key -> value."""
+    async def stored(self, changelog: str, partitions: Iterable[int]) -> dict[int, Stored]:
+        """Partition -> what its changelog holds by now."""
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from `offset`."""
@@ -76,24 +79,27 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message to send: topic is a Faust topic."""
+    """A message to send: topic is a Faust topic, a value None deletes."""
 
     topic: Any
     partition: int | None
     key: bytes
-    value: bytes
+    value: bytes | None
 
 
 @dataclass(eq=False)
 class Loop(Generic[S]):
     """One for each agent. `take` is the agent's body, `run` the work beside it.
 
-    table: a faust.Table. flush_seconds, checkpoint_seconds: how often. most_events: how many events are taken at once.
+    Between `drop` and `open` it has no states and takes nothing.
+
+    changelog: a Faust topic. flush_seconds, checkpoint_seconds: how often. most_events: how many events are taken at
+    once.
     """
 
     name: str
     topic: str
-    table: Any
+    changelog: Any
     source: Source
     state: State[S]
     thread: ThreadPoolExecutor
@@ -105,7 +111,8 @@ class Loop(Generic[S]):
     ledgers: dict[int, Ledger] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     progressed: float = field(default_factory=time.monotonic)
-    _queue: asyncio.Queue[tuple[int, Event]] = field(default_factory=lambda: asyncio.Queue(maxsize=32))
+    _queue: asyncio.Queue[Taken] = field(default_factory=lambda: asyncio.Queue(maxsize=32))
+    _opened: asyncio.Event = field(default_factory=asyncio.Event)
     _assignment: int = 0
     _missing: dict[tuple[int, int, int], int] = field(default_factory=dict)
     _waiting: dict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
@@ -117,7 +124,9 @@ class Loop(Generic[S]):
 
         An event that waits while partitions move belongs to an assignment that is over: it is not applied.
         """
-        await self._queue.put((self._assignment, event))
+        assignment = self._assignment
+        await self._opened.wait()
+        await self._queue.put((assignment, event))
 
     async def run(self, *, stopping: Callable[[], bool]) -> None:
         """Apply what was taken, flush and checkpoint in time, until `stopping`."""
@@ -128,69 +137,74 @@ class Loop(Generic[S]):
                 if events:
                     await self._apply(events)
                 if time.monotonic() >= flush_at:
-                    flush_at = await _next(self.flush_seconds, self._flush(list(self.states)))
+                    flush_at = await _next(self.flush_seconds, self._flush())
                 if time.monotonic() >= save_at:
-                    save_at = await _next(self.checkpoint_seconds, self._checkpoint(list(self.states)))
+                    save_at = await _next(self.checkpoint_seconds, self._checkpoint())
 
-    async def settle(self, partitions: Iterable[int] | None = None) -> None:
+    async def settle(self) -> None:
         """Apply what was taken, flush and checkpoint now: before partitions go, before the worker stops."""
         async with self._lock:
             while not self._queue.empty():
                 await self._apply(self._taken(self._queue.qsize()))
-            mine = [one for one in (self.states if partitions is None else partitions) if one in self.states]
-            await self._flush(mine)
-            await self._checkpoint(mine)
+            await self._flush()
+            await self._checkpoint()
 
-    async def drop(self, partitions: Iterable[int]) -> None:
-        """Forget partitions that belong to somebody else now, and every event that was on its way.
+    async def drop(self) -> None:
+        """Forget all partitions, and every event that was on its way: they may belong to somebody else now.
 
-        Whatever stays with this worker comes again from the offset that was acknowledged last.
+        Whatever comes back to this worker comes again from the offset that was acknowledged last.
         """
         async with self._lock:
+            self._opened.clear()
             self._assignment += 1
-            for partition in partitions:
-                self.states.pop(partition, None)
-                self.ledgers.pop(partition, None)
-                self.positions.pop(partition, None)
-                self._waiting.pop(partition, None)
+            for each in (self.states, self.ledgers, self.positions, self._waiting):
+                each.clear()
+
+    async def open(self, partitions: Iterable[int]) -> None:
+        """Read the states of partitions that were just assigned; from then on events are taken.
+
+        Raises StateError, HoleError, ValueError. May be cancelled: nothing has changed then.
+        """
+        stored = await self.source.stored(self.changelog.topics[0], partitions)
+        states, ledgers = dict[int, S](), dict[int, Ledger]()
+        for partition, rows in stored.items():
+            written = ledger.read(partition, rows)
+            fence = await self.source.latest(self.topic, partition)
+            ledgers[partition] = Ledger(partition, secrets.token_hex(4), written, fence)
+            states[partition] = await self.in_core(self.state.open, partition, written)
+        async with self._lock:
+            self.states.update(states)
+            self.ledgers.update(ledgers)
+            self.progressed = time.monotonic()
+            self._opened.set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the states of all partitions that were assigned are there."""
+        return self._opened.is_set()
 
     async def in_core(self, work: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - gives what `work` gives
         """Run `work` in the core's thread."""
         return await asyncio.get_running_loop().run_in_executor(self.thread, work, *args)
 
-    async def open_all(self, partitions: Iterable[int]) -> None:
-        """Read the states of partitions that were just assigned, so that tables are whole before events come."""
-        async with self._lock:
-            for partition in partitions:
-                await self._state(partition)
-
-    async def _some_events(self) -> list[Event]:
+    async def _some_events(self) -> list[Taken]:
         try:
             first = await asyncio.wait_for(self._queue.get(), timeout=min(self.flush_seconds, 0.2))
         except TimeoutError:
             return []
-        assignment, event = first
-        return ([event] if assignment == self._assignment else []) + self._taken(self.most_events)
+        return [first, *self._taken(self.most_events)]
 
-    def _taken(self, most: int) -> list[Event]:
-        """Up to `most` queued events of the present assignment."""
-        queued = [self._queue.get_nowait() for _ in range(min(most, self._queue.qsize()))]
-        return [event for assignment, event in queued if assignment == self._assignment]
+    def _taken(self, most: int) -> list[Taken]:
+        return [self._queue.get_nowait() for _ in range(min(most, self._queue.qsize()))]
 
-    async def _state(self, partition: int) -> S:
-        if partition not in self.states:
-            written = ledger.read(partition, await self.source.rows(self.table.changelog_topic.topics[0], partition))
-            fence = await self.source.latest(self.topic, partition)
-            self.ledgers[partition] = Ledger(partition, secrets.token_hex(4), written, fence)
-            self.states[partition] = await self.in_core(self.state.open, partition, written)
-        return self.states[partition]
-
-    async def _apply(self, events: list[Event]) -> None:
+    async def _apply(self, taken: list[Taken]) -> None:
+        """Under the lock: partitions do not move meanwhile."""
         by_partition: dict[int, list[Event]] = defaultdict(list)
-        for event in events:
-            by_partition[event.message.partition].append(event)
+        for assignment, event in taken:
+            if assignment == self._assignment:
+                by_partition[event.message.partition].append(event)
         for partition, some in by_partition.items():
-            state = await self._state(partition)
+            state = self.states[partition]
             mine = await self._in_sequence(partition, state, some)
             if not mine:
                 continue
@@ -230,18 +244,18 @@ class Loop(Generic[S]):
         await self.source.seek(self.topic, partition, max(expected, earliest))
         return False
 
-    async def _flush(self, partitions: list[int]) -> None:
-        for partition in partitions:
-            self._send(await self.in_core(self.state.flush, self.states[partition]))
+    async def _flush(self) -> None:
+        for state in self.states.values():
+            self._send(await self.in_core(self.state.flush, state))
 
-    async def _checkpoint(self, partitions: list[int]) -> None:
+    async def _checkpoint(self) -> None:
         """First what was sent must be safe, then the rows, then the rows that settle it; then acknowledge."""
         started = time.monotonic()
         await self._confirm(self._sent)
         self._sent.clear()
         size = 0
-        for partition in partitions:
-            state, mine = self.states[partition], self.ledgers[partition]
+        for partition, state in self.states.items():
+            mine = self.ledgers[partition]
             first, then = await self.in_core(self.state.checkpoint, state)
             size += await self._write(partition, mine.first(first))
             size += await self._write(partition, mine.then(then, self.state.stamp(state)))
@@ -250,25 +264,12 @@ class Loop(Generic[S]):
         self.instruments.checkpoint(self.name, time.monotonic() - started, size)
 
     async def _write(self, partition: int, keyed: Keyed) -> int:
-        await self._confirm(
-            [
-                self.table.send_changelog(partition, key, value, key_serializer="raw", value_serializer="raw")
-                for key, value in keyed.items()
-            ]
-        )
-        store = self.table.data
-        for key, value in keyed.items():
-            _keep(store, partition, key, value)
-        return sum(len(value or b"") for value in keyed.values())
+        rows = [Outgoing(self.changelog, partition, key, value) for key, value in keyed.items()]
+        await self._confirm([_soon(row) for row in rows])
+        return sum(len(row.value or b"") for row in rows)
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
-        self._sent += [
-            message.topic.send_soon(
-                key=message.key, value=message.value, partition=message.partition,
-                key_serializer="raw", value_serializer="raw",
-            )
-            for message in messages
-        ]  # fmt: skip
+        self._sent += map(_soon, messages)
 
     async def _confirm(self, futures: Sequence[Awaitable[Any]]) -> None:
         if futures:
@@ -290,14 +291,12 @@ def due(every: float, began: float, ended: float) -> float:
     return max(began + every, ended + min(_REST * (ended - began), _MOST_REST_SECONDS))
 
 
-def _keep(store: Any, partition: int, key: bytes, value: bytes | None) -> None:  # noqa: ANN401 - Faust's memory store
-    """Put a row into the table's own store as recovery would have: Faust takes what we wrote for already there."""
-    if value is None:
-        store.data.pop(key, None)
-        store._key_partition.pop(key, None)  # noqa: SLF001 - Faust has no way to set a row outside of a stream
-        return
-    store.data[key] = value
-    store._key_partition[key] = partition  # noqa: SLF001
+def _soon(message: Outgoing) -> Awaitable[Any]:
+    """On its way; done when the broker has it."""
+    sent: Awaitable[Any] = message.topic.send_soon(
+        key=message.key, value=message.value, partition=message.partition, key_serializer="raw", value_serializer="raw"
+    )
+    return sent
 
 
 def partitions_of(topic: str, assigned: Iterable[TP]) -> list[int]:

@@ -1,4 +1,4 @@
-"""The worker: a Faust app with the two agents, their tables, and what a scrape and a health check read from them."""
+"""The worker: a Faust app with the two agents, and what a scrape and a health check read from their states."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 import faust
 import polars as pl
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP
 from yarl import URL
 
+from streams.agents.changelog import StateError, Stored, stored
 from streams.agents.combine import Combine
 from streams.agents.loop import Loop, partitions_of
 from streams.agents.roll import Roll
@@ -53,10 +53,6 @@ _FETCH_BYTES = 512 * 1024
 """What a fetch brings of a partition, compressed: some 2 MB of lines. A larger message comes all the same: KIP-74."""
 
 
-class StateError(Exception):
-    """A row of a changelog can't be read. One line: which, why, and what to do."""
-
-
 @dataclass(frozen=True)
 class Plan:
     """What a worker runs. flush_seconds, checkpoint_seconds: see agents.loop."""
@@ -84,8 +80,7 @@ class Worker:
         self._datadir = tempfile.TemporaryDirectory(prefix="vpcflow-")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="core")
         self._stopping = False
-        self._recovered: set[str] = set()
-        self._assigned_at: float | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._instruments = instruments
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] | None = None
@@ -96,13 +91,13 @@ class Worker:
         dead_letters = topic(names.dead_letters, value_serializer="raw", key_serializer="raw")
         combine = Combine(plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds)
         self.combine: Loop[RawPartition] = Loop(
-            "combine", names.raw, self._table("combine", names.combine_changelog, plan.raw_partitions), self, combine,
-            self._thread, instruments, plan.flush_seconds, plan.checkpoint_seconds,
+            "combine", names.raw, topic(names.combine_changelog), self, combine, self._thread, instruments,
+            plan.flush_seconds, plan.checkpoint_seconds,
         )  # fmt: skip
+        roll = Roll(plan.policy.lateness, instruments)
         self.roll: Loop[SummaryPartition] = Loop(
-            "roll", names.summaries, self._table("roll", names.roll_changelog, plan.summary_partitions), self,
-            Roll(plan.policy.lateness, instruments), self._thread, instruments, plan.checkpoint_seconds,
-            plan.checkpoint_seconds, most_events=256,
+            "roll", names.summaries, topic(names.roll_changelog), self, roll, self._thread, instruments,
+            plan.checkpoint_seconds, plan.checkpoint_seconds, most_events=256,
         )  # fmt: skip
         self._loops: tuple[Loop[Any], ...] = (self.combine, self.roll)
         for loop, channel in ((self.combine, raw), (self.roll, summaries)):
@@ -114,7 +109,6 @@ class Worker:
         """Join the group and begin. The topics must exist. Raises BrokerError, StateError."""
         self.failed = asyncio.get_running_loop().create_future()
         self.app.finalize()
-        self._begin(self._watch_recovery(), _FAUST)
         starting = asyncio.create_task(self.app.start())
         await asyncio.wait({starting, self.failed}, return_when=asyncio.FIRST_COMPLETED)
         if self.failed.done():
@@ -139,6 +133,7 @@ class Worker:
         Raises BrokerError when Kafka does not answer in time; all is stopped then as well as it can be.
         """
         self._stopping = True
+        await self._no_opening()
         failed = failed or (self.failed is not None and self.failed.done())
         settled = failed or await self._settled()
         for task in self._tasks:
@@ -157,7 +152,7 @@ class Worker:
         """Whether tables are recovered and progress is being made; else why not."""
         if self._stopping:
             return False, "stopping"
-        if len(self._recovered) < len(self._loops):
+        if not self._is_open():
             return False, "recovering tables"
         stalled = [
             loop.name for loop in self._loops
@@ -170,7 +165,7 @@ class Worker:
         ready, _ = self.ready()
         lag = {(loop.topic, p): count for loop in self._loops for p, count in self._lag(loop).items()}
         read = await self.combine.in_core(_read, dict(self.combine.states), dict(self.roll.states))
-        return Snapshot(**read, lag=lag, ready=ready, recovering=self._assigned_at is not None)
+        return Snapshot(**read, lag=lag, ready=ready, recovering=not self._is_open())
 
     async def earliest(self, topic: str, partition: int) -> int:
         """The first offset that the broker still holds (agents.loop.Source)."""
@@ -182,25 +177,9 @@ class Worker:
         tp = TP(topic, partition)
         return int((await self.app.consumer.highwaters(tp))[tp] or 0) - 1
 
-    async def rows(self, changelog: str, partition: int) -> dict[bytes, bytes]:
-        """What a changelog holds by now (agents.loop.Source).
-
-        Not Faust's table: it says that it has recovered when a rebalance cut its recovery short, and while it recovers
-        again it puts old rows over newer ones.
-        """
-        tp, found = TopicPartition(changelog, partition), dict[bytes, bytes | None]()
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, auto_offset_reset="earliest", **self._options)
-        await consumer.start()
-        try:
-            consumer.assign([tp])
-            end = (await consumer.end_offsets([tp]))[tp]
-            await consumer.seek_to_beginning(tp)
-            while await consumer.position(tp) < max(end, consumer.highwater(tp) or 0):  # the embedded broker's ends lie
-                for record in (await consumer.getmany(tp, timeout_ms=500)).get(tp, []):
-                    found[record.key] = record.value
-        finally:
-            await consumer.stop()
-        return {key: value for key, value in found.items() if value is not None}
+    async def stored(self, changelog: str, partitions: Iterable[int]) -> dict[int, Stored]:
+        """Partition -> what its changelog holds by now (agents.loop.Source). Raises StateError, KafkaError."""
+        return await stored(self._bootstrap, self._options, changelog, partitions, self._plan.recovery_seconds)
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from `offset` (agents.loop.Source).
@@ -212,20 +191,13 @@ class Worker:
     def _lag(self, loop: Loop[Any]) -> dict[int, int]:
         consumer = self.app.consumer
         waiting = {}
-        for partition in partitions_of(loop.topic, consumer.assignment() if self._recovered else ()):
+        for partition in partitions_of(loop.topic, consumer.assignment() if self._is_open() else ()):
             highwater = consumer.highwater(TP(loop.topic, partition)) or 0
             waiting[partition] = max(0, highwater - loop.positions.get(partition, highwater - 1) - 1)
         return waiting
 
-    def _table(self, name: str, changelog: str, partitions: int) -> Any:  # noqa: ANN401 - faust.Table is untyped
-        return self.app.Table(
-            name, partitions=partitions, key_type=bytes, value_type=bytes,
-            changelog_topic=self.app.topic(
-                changelog, partitions=partitions, internal=True, compacting=True, deleting=False,
-                key_serializer="raw", value_serializer="raw", acks=False,
-            ),
-            on_recover=lambda: self._note_recovered(name),
-        )  # fmt: skip
+    def _is_open(self) -> bool:
+        return all(loop.is_open for loop in self._loops)
 
     def _agent(self, loop: Loop[Any], channel: Any) -> None:  # noqa: ANN401 - faust.Topic is untyped
         async def body(stream: Any) -> None:  # noqa: ANN401
@@ -234,64 +206,40 @@ class Worker:
 
         self.app.agent(channel, name=loop.name, concurrency=1)(body)
 
-    async def _note_recovered(self, name: str) -> None:
-        """Faust forgets an exception raised here: it must end the worker all the same."""
-        loop = next(loop for loop in self._loops if loop.name == name)
-        try:
-            await loop.open_all(partitions_of(loop.topic, self.app.consumer.assignment()))
-        except Exception as problem:  # noqa: BLE001 - whatever it is, it is fatal and told
-            self._fail(await self._explained(loop, problem))
-        else:
-            self._recovered.add(name)
-            if len(self._recovered) == len(self._loops):
-                self._instruments.recovered(time.monotonic() - (self._assigned_at or time.monotonic()))
-                self._assigned_at = None
-
-    async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:  # noqa: ANN401 - Faust's signal
-        self._recovered.clear()
-        self._assigned_at = None
+    async def _revoked(self, _app: Any, _revoked: set[TP], **_: Any) -> None:  # noqa: ANN401 - Faust's signal
+        """All partitions go at once, also those that come back: that is how Faust's consumer moves them."""
+        await self._no_opening()
         for loop in self._loops:
-            partitions = partitions_of(loop.topic, revoked)
-            await loop.settle(partitions)
-            await loop.drop(partitions)
+            await loop.settle()
+            await loop.drop()
 
     async def _assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:  # noqa: ANN401 - Faust's signal
-        self._assigned_at = time.monotonic()
+        """Reading the states back takes longer than a rebalance may: it goes on beside it."""
         self._instruments.assigned()
-        for loop in self._loops:
-            loop.progressed = time.monotonic()
         mine = {loop.topic: partitions_of(loop.topic, assigned) for loop in self._loops}
         log.info("partitions assigned: %s", ", ".join(f"{topic} {mine[topic]}" for topic in mine))
+        self._opening = asyncio.create_task(self._open(mine))
+
+    async def _no_opening(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+
+    async def _open(self, partitions: Mapping[str, list[int]]) -> None:
+        began = time.monotonic()
+        for loop in self._loops:
+            try:
+                await loop.open(partitions[loop.topic])
+            except Exception as problem:  # noqa: BLE001 - whatever it is, it is fatal and told
+                self._fail(await self._explained(loop, problem))
+                return
+        self._instruments.recovered(time.monotonic() - began)
 
     async def _run(self, loop: Loop[Any]) -> None:
         try:
             await loop.run(stopping=lambda: self._stopping)
         except (*_BROKEN, *_UNREADABLE) as problem:
             raise await self._explained(loop, problem) from problem
-
-    async def _watch_recovery(self) -> None:
-        """End a worker whose tables do not come back: Faust waits without end for an offset that never comes (#176)."""
-        seen, since = self._behind(), time.monotonic()
-        while not self._stopping:
-            await asyncio.sleep(_LOOK_SECONDS)
-            now = self._behind()
-            if self._assigned_at is None or now != seen:
-                seen, since = now, time.monotonic()
-            elif time.monotonic() - since > self._plan.recovery_seconds:
-                places = ", ".join(
-                    f"topic {tp.topic}, partition {tp.partition}: {at}" for tp, at in sorted(now.items())
-                )
-                raise StateError(
-                    f"reading the tables back has stood still for {self._plan.recovery_seconds:g} s "
-                    f"({places or 'nothing is missing'}); if all brokers are there, a record that is not of vpcflow "
-                    "stands at the end of a changelog: begin anew with another topics.prefix"
-                )
-
-    def _behind(self) -> dict[TP, str]:
-        """Changelog partition -> `offset A of B` for those that are not read to their end."""
-        recovery = self.app.tables.recovery  # type: ignore[attr-defined]  # not in Faust's interface of it
-        ends, offsets = recovery.active_highwaters, recovery.active_offsets
-        return {tp: f"offset {offsets[tp]} of {end}" for tp, end in ends.items() if (offsets[tp] or 0) < (end or 0)}
 
     async def _watch_faust(self) -> None:
         await self.app.wait_until_stopped()
@@ -322,12 +270,14 @@ class Worker:
                 f"the tables of {loop.name} were not read back whole ({problem}); nothing is lost, the next start "
                 "reads them again. If every start says this, begin anew with another topics.prefix"
             )
-        partitions = partitions_of(loop.topic, self.app.consumer.assignment())
-        found = await loop.in_core(_unreadable, loop, partitions) if isinstance(problem, _UNREADABLE) else None
+        if not isinstance(problem, _UNREADABLE):
+            return problem
+        topic = loop.changelog.topics[0]
+        rows = await self.stored(topic, partitions_of(loop.topic, self.app.consumer.assignment()))
+        found = await loop.in_core(_unreadable, loop, rows)
         if found is None:
             return problem
         partition, key, why = found
-        topic = self._plan.names.combine_changelog if loop is self.combine else self._plan.names.roll_changelog
         return StateError(
             f"state that can't be read: topic {topic}, partition {partition}, key {key}: {why}; "
             "use the release that wrote it, or begin anew with another topics.prefix"
@@ -349,10 +299,10 @@ class Worker:
             self.failed.set_exception(problem)
 
 
-def _unreadable(loop: Loop[Any], partitions: Iterable[int]) -> tuple[int, str, str] | None:
+def _unreadable(loop: Loop[Any], stored_rows: Mapping[int, Stored]) -> tuple[int, str, str] | None:
     """Partition, key and reason of the first row that can't be read by itself. Slow: for a worker that ends anyway."""
-    for partition in partitions:
-        written = ledger.read(partition, dict(loop.table.data))
+    for partition, all_rows in stored_rows.items():
+        written = ledger.read(partition, all_rows)
         rows = [(writer, name, value) for writer, found in written.items() for name, value in found.items()]
         for writer, name, value in rows:
             why = _fault(_read_row, loop, partition, name, value)
