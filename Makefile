@@ -15,7 +15,7 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench chaos fuzz docs lock clean
+.PHONY: help setup run test check format bench chaos overload soak fuzz docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,12 @@ bench: $(DEV) ## Measure speed and memory: python -m tests.bench $(BENCH_ARGS)
 
 chaos: $(DEV) ## Break things while records stream in, SEEDS times from SEED on: docs/reliability.md
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first $(SEED) --markdown docs/reliability.md $(CHAOS_ARGS)
+
+overload: $(DEV) ## Send five times what a worker takes, for ten minutes: docs/LOAD.md, python -m tests.load overload $(LOAD_ARGS)
+	$(BIN)/python -m tests.load overload --markdown=docs/LOAD.md $(LOAD_ARGS)
+
+soak: $(DEV) ## Send half of what a worker takes, for two hours: docs/LOAD.md, python -m tests.load soak $(LOAD_ARGS)
+	$(BIN)/python -m tests.load soak --markdown=docs/LOAD.md $(LOAD_ARGS)
 
 fuzz: $(FUZZ) ## Fuzz what takes hostile bytes, SECONDS=60 for each target
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

@@ -1,0 +1,171 @@
+"""Whether a run is as it must be: each bound that is broken is a sentence. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import mean, median
+
+HOUR = 3600.0
+_PARTS = 5
+_TELLS = 0.9
+_ENOUGH = 0.8
+
+
+@dataclass(frozen=True)
+class Look:
+    """The worker at a moment (seconds, monotonic). lines, lag (raw messages): by partition. lost: messages that the
+    broker no longer held. peak_mb: the highest RSS since the last look.
+    """
+
+    at: float
+    scrape_seconds: float
+    rss_mb: float
+    peak_mb: float
+    lines: Mapping[int, int] = field(repr=False)
+    lag: Mapping[int, int] = field(repr=False)
+    series: int = 0
+    files: int = 0
+    threads: int = 0
+    ready: bool = True
+    lost: int = 0
+
+    @property
+    def counted(self) -> int:
+        """Lines of all partitions."""
+        return sum(self.lines.values())
+
+    @property
+    def waiting(self) -> int:
+        """Messages of all partitions, as the metric says."""
+        return sum(self.lag.values())
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """rss_mb: at any moment. scrape_seconds: of each. rss_slope_mb: an hour."""
+
+    rss_mb: float = 1000.0
+    scrape_seconds: float = 1.0
+    rss_slope_mb: float = 1.0
+
+
+@dataclass(frozen=True)
+class Overload:
+    """capacity, rate: lines a second, taken from a backlog and sent. looks: all of them; those while it was sent are
+    from `begins` until `ends`. sent, counted: lines. message_lines: of each message.
+    """
+
+    capacity: float
+    times: float
+    rate: float
+    begins: float
+    ends: float
+    looks: Sequence[Look] = field(repr=False)
+    sent: int
+    counted: int
+    message_lines: int
+    drained: bool
+    differences: Sequence[str]
+
+    @property
+    def overloaded(self) -> list[Look]:
+        """The looks while it was sent."""
+        return [look for look in self.looks if self.begins <= look.at <= self.ends]
+
+
+@dataclass(frozen=True)
+class Soak:
+    """rate: lines a second. looks: those after the warm-up, which took `warmup` seconds of `seconds`."""
+
+    capacity: float
+    rate: float
+    seconds: float
+    warmup: float
+    looks: Sequence[Look] = field(repr=False)
+    sent: int
+    counted: int
+    differences: Sequence[str]
+
+    @property
+    def rss_slope_mb(self) -> float:
+        """MB an hour."""
+        return HOUR * slope([(look.at, look.rss_mb) for look in self.looks])
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Of the line that fits best, by least squares."""
+    x, y = (mean(values) for values in zip(*points, strict=True))
+    spread = sum((at - x) ** 2 for at, _ in points)
+    return sum((at - x) * (value - y) for at, value in points) / spread if spread else 0.0
+
+
+def growth(looks: Sequence[Look], name: str) -> float:
+    """How much more the median of the last tenth is than that of the first. A scrape by itself opens a file."""
+    tenth = max(1, len(looks) // 10)
+    first, last = (median(float(getattr(look, name)) for look in some) for some in (looks[:tenth], looks[-tenth:]))
+    return last - first
+
+
+def overload_faults(run: Overload, bounds: Bounds) -> list[str]:
+    """What is not as it must be under overload."""
+    faults = [*_always(run.looks, bounds), *_totals(run.sent, run.counted, run.differences, drained=run.drained)]
+    if run.rate < _ENOUGH * run.times * run.capacity:
+        faults.append(
+            f"no overload: {run.rate:,.0f} lines/s were sent, {run.times:g} times {run.capacity:,.0f} were meant"
+        )
+    if not lag_grows(run.overloaded):
+        faults.append("vpcflow_consumer_lag_messages does not grow while more comes than is taken")
+    told = _told_at_the_end(run)
+    if not told >= _TELLS:
+        faults.append(f"vpcflow_consumer_lag_messages tells {told:.0%} of what waits when all is sent")
+    return faults
+
+
+def soak_faults(run: Soak, bounds: Bounds) -> list[str]:
+    """What is not as it must be at half load."""
+    faults = [*_always(run.looks, bounds), *_totals(run.sent, run.counted, run.differences, drained=True)]
+    if run.rss_slope_mb >= bounds.rss_slope_mb:
+        faults.append(
+            f"memory grows by {run.rss_slope_mb:.2f} MB an hour, less than {bounds.rss_slope_mb:g} is allowed"
+        )
+    for name, what in (("files", "open files"), ("threads", "threads"), ("series", "series")):
+        more = growth(run.looks, name)
+        if more > 0:
+            faults.append(f"{more:g} {what} more than after the warm-up")
+    return faults
+
+
+def lag_grows(looks: Sequence[Look]) -> bool:
+    """Whether it is higher after each fifth of the time than after the one before."""
+    parts = [looks[len(looks) * part // _PARTS - 1].waiting for part in range(1, _PARTS + 1)]
+    return len(looks) >= _PARTS and all(later > earlier for earlier, later in pairwise(parts))
+
+
+def _told_at_the_end(run: Overload) -> float:
+    """How much of what waited the metric told, at the first look after all was sent."""
+    after = next((look for look in run.looks if look.at > run.ends), None)
+    if after is None:
+        return 0.0
+    waiting = (run.sent - after.counted) / run.message_lines
+    return after.waiting / waiting if waiting > 0 else 1.0
+
+
+def _always(looks: Sequence[Look], bounds: Bounds) -> Iterator[str]:
+    slowest, peak = max(look.scrape_seconds for look in looks), max(look.peak_mb for look in looks)
+    if slowest >= bounds.scrape_seconds:
+        slow = sum(look.scrape_seconds >= bounds.scrape_seconds for look in looks)
+        yield f"{slow} of {len(looks)} scrapes took {bounds.scrape_seconds:g} s or more, the slowest {slowest:.2f} s"
+    if peak > bounds.rss_mb:
+        yield f"{peak:.0f} MB of memory, {bounds.rss_mb:g} are allowed"
+    if not all(look.ready for look in looks):
+        yield f"not ready at {sum(not look.ready for look in looks)} of {len(looks)} looks"
+    if looks[-1].lost:
+        yield f"{looks[-1].lost} messages were gone before they were read"
+
+
+def _totals(sent: int, counted: int, differences: Sequence[str], *, drained: bool) -> Iterator[str]:
+    if counted > sent or (drained and counted != sent):
+        yield f"{sent:,} lines were sent, {counted:,} are counted"
+    yield from differences

@@ -1,0 +1,97 @@
+"""The figures of a run as rows, for the screen and for docs/LOAD.md. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+
+from tests.load.judge import Look, Overload, Soak, growth
+
+Rows = Sequence[tuple[str, str]]
+
+_TITLE = "# Load\n"
+_INTRODUCTION = """
+Made by `make overload` and `make soak` (`tests/load/`): one Apache Kafka broker, one worker, a feeder, all on one
+machine. Messages of 4,500 lines of version 2 from a network of 1,000 ENIs; each has an origin of its own, and its
+records end in the minute before they are sent. A run fails when a bound is broken.
+"""
+_SECTIONS = ("Overload", "Soak")
+
+
+def overload_rows(run: Overload, faults: Sequence[str]) -> Rows:
+    """All that was measured."""
+    looks = run.looks
+    first = looks[0]
+    return [
+        ("it takes, from a backlog", f"{run.capacity:,.0f} lines/s"),
+        ("sent", f"{run.rate:,.0f} lines/s ({run.rate / run.capacity:.1f} times) for {run.ends - run.begins:.0f} s"),
+        ("taken meanwhile", f"{_taken(run.overloaded):,.0f} lines/s"),
+        ("lines sent in all", f"{run.sent:,}"),
+        ("lines counted", f"{run.counted:,}"),
+        ("drained", _drained(run)),
+        ("RSS at the start", f"{first.rss_mb:.0f} MB"),
+        ("RSS when the overload begins, ends", _rss(run.overloaded)),
+        ("**peak RSS**", f"**{max(look.peak_mb for look in looks):.0f} MB**"),
+        ("median scrape, under overload", f"{median(look.scrape_seconds for look in run.overloaded):.2f} s"),
+        ("**slowest scrape**", f"**{max(look.scrape_seconds for look in looks):.2f} s** of {len(looks)}"),
+        ("highest lag told", f"{max(look.waiting for look in looks):,} messages"),
+        *_verdict(looks, run.differences, faults),
+    ]
+
+
+def soak_rows(run: Soak, faults: Sequence[str]) -> Rows:
+    """All that was measured, after the warm-up."""
+    first, last = run.looks[0], run.looks[-1]
+    return [
+        ("it takes, from a backlog", f"{run.capacity:,.0f} lines/s"),
+        ("sent", f"{run.rate:,.0f} lines/s ({run.rate / run.capacity:.2f} of it) for {run.seconds:,.0f} s"),
+        ("warm-up, left out below", f"{run.warmup:,.0f} s"),
+        ("lines sent in all", f"{run.sent:,}"),
+        ("lines counted", f"{run.counted:,}"),
+        ("RSS after the warm-up, at the end", f"{first.rss_mb:.0f} MB, {last.rss_mb:.0f} MB"),
+        ("peak RSS", f"{max(look.peak_mb for look in run.looks):.0f} MB"),
+        ("**slope of RSS**, least squares", f"**{run.rss_slope_mb:+.2f} MB an hour** over {len(run.looks)} looks"),
+        *((f"{what}: at the end, growth", f"{getattr(last, name)}, {growth(run.looks, name):+g}") for name, what in (
+            ("files", "open files"), ("threads", "threads"), ("series", "series"),
+        )),
+        ("median, slowest scrape", f"{median(_scrapes(run.looks)):.2f} s, {max(_scrapes(run.looks)):.2f} s"),
+        ("highest lag told", f"{max(look.waiting for look in run.looks):,} messages"),
+        *_verdict(run.looks, run.differences, faults),
+    ]  # fmt: skip
+
+
+def page(old: str, title: str, rows: Rows, conditions: Mapping[str, str], command: str) -> str:
+    """docs/LOAD.md with this section anew; the other one stays as it is in `old`."""
+    sections = {part.partition("\n")[0]: part.partition("\n")[2].strip("\n") for part in old.split("\n## ")[1:]}
+    table = [f"| {name} | {value} |" for name, value in (*rows, *conditions.items())]
+    sections[title] = "\n".join(["", "```sh", command, "```", "", "| | |", "|---|---|", *table])
+    parts = [f"## {name}\n\n{sections[name].strip(chr(10))}\n" for name in _SECTIONS if name in sections]
+    return "\n".join([_TITLE.rstrip("\n"), _INTRODUCTION.rstrip("\n"), "", "\n".join(parts)])
+
+
+def _verdict(looks: Sequence[Look], differences: Sequence[str], faults: Sequence[str]) -> Rows:
+    return [
+        ("messages lost", str(looks[-1].lost)),
+        ("differences to DuckDB, by ENI and by port", str(len(differences))),
+        ("bounds broken", "; ".join(faults) or "none"),
+    ]
+
+
+def _drained(run: Overload) -> str:
+    if not run.drained:
+        return "no: each key lies between what was counted 30 s before and by then"
+    done = next(look.at for look in run.looks if look.counted >= run.sent)
+    return f"in {max(0.0, done - run.ends):,.0f} s"
+
+
+def _taken(looks: Sequence[Look]) -> float:
+    first, last = looks[0], looks[-1]
+    return (last.counted - first.counted) / max(last.at - first.at, 1e-9)
+
+
+def _rss(looks: Sequence[Look]) -> str:
+    return f"{looks[0].rss_mb:.0f} MB, {looks[-1].rss_mb:.0f} MB"
+
+
+def _scrapes(looks: Iterable[Look]) -> list[float]:
+    return [look.scrape_seconds for look in looks]

@@ -1,0 +1,89 @@
+"""Looks at a worker from outside: scrapes it as Prometheus does, and asks the system for its memory, files, threads."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Self
+
+import psutil
+
+from tests.kafka.process import Vpcflow
+from tests.load.judge import Look
+
+MB = 1_000_000
+_SAMPLES = 4
+"""Of memory, between two looks a second apart."""
+
+_LINES = re.compile(r'^vpcflow_lines_total\{(?=.*partition="(\d+)").*\} (\S+)$', re.MULTILINE)
+_LAG = re.compile(
+    r'^vpcflow_consumer_lag_messages\{(?=.*topic="[^"]*\.raw")(?=.*partition="(\d+)").*\} (\S+)$', re.MULTILINE
+)
+_LOST = re.compile(r"^vpcflow_lost_messages_total\{.*\} (\S+)$", re.MULTILINE)
+_SERIES = re.compile(r"^[^#\n]", re.MULTILINE)
+
+
+class Watch:
+    """Looks every `every` seconds in a thread of its own, from `with` on until its end."""
+
+    def __init__(self, worker: Vpcflow, every: float) -> None:
+        self.looks: list[Look] = []
+        self._worker, self._every = worker, every
+        self._process = psutil.Process(worker.pid)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._peak = 0
+        self._problem: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise what ended the looking: the worker does not answer, or is gone."""
+        if self._problem:
+            raise self._problem
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        try:
+            while not self._over.is_set():
+                self.looks.append(self.look())
+                due = max(due + self._every, time.monotonic())
+                self._rest(due)
+        except BaseException as problem:  # noqa: BLE001 - raised in the thread that waits
+            self._problem = problem
+
+    def _rest(self, due: float) -> None:
+        while (left := due - time.monotonic()) > 0:
+            self._peak = max(self._peak, self._process.memory_info().rss)
+            if self._over.wait(min(left, 1 / _SAMPLES)):
+                return
+
+    def look(self) -> Look:
+        """Scrape once."""
+        at = time.monotonic()
+        status, text = self._worker.get("/metrics")
+        seconds = time.monotonic() - at
+        assert status == 200, text
+        rss = self._process.memory_info().rss
+        peak, self._peak = max(self._peak, rss), 0
+        return Look(
+            at, seconds, rss / MB, peak / MB, _by_partition(_LINES, text), _by_partition(_LAG, text),
+            len(_SERIES.findall(text)), self._process.num_fds(), self._process.num_threads(),
+            "\nvpcflow_ready 1.0" in text, sum(int(float(value)) for value in _LOST.findall(text)),
+        )  # fmt: skip
+
+
+def _by_partition(pattern: re.Pattern[str], text: str) -> Mapping[int, int]:
+    found = Counter[int]()
+    for partition, value in pattern.findall(text):
+        found[int(partition)] += int(float(value))
+    return dict(found)
