@@ -46,7 +46,7 @@ def kinds(seed: int = 1) -> list[bytes]:
 
 
 def moved(lines: bytes, minute: int) -> bytes:
-    """The same lines, the latest of which end before `minute` (since the epoch) is over."""
+    """The same lines. They end in `minute` (since the epoch) or in the one before."""
     later = (minute - _BASE_MINUTE - 1) * _MINUTE
     return _TIMES.sub(lambda found: b" %d %d" % (int(found[1]) + later, int(found[2]) + later), lines)
 

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -232,7 +232,7 @@ def _bracketed(worker: Vpcflow, source: Source, made: Truth) -> list[str]:
     time.sleep(_TABLES_SECONDS)
     samples = worker.samples()
     after = watch.look()
-    return [*_rest(after, source), *(
+    return [*uncounted(after, source.steps), *(
         f"{table} {difference}"
         for table, labels in _KEYS.items()
         for difference in between(
@@ -247,11 +247,14 @@ def _messages(look: Look) -> dict[int, int]:
     return {partition: lines // LINES for partition, lines in look.lines.items()}
 
 
-def _rest(look: Look, source: Source) -> Sequence[str]:
-    """What was sent is counted or waits. While one is asked for after the other, a few messages are both."""
+def uncounted(look: Look, steps: int) -> list[str]:
+    """Partitions where what was sent is neither counted nor told to wait.
+
+    A scrape reads one after the other: a few messages can be both.
+    """
     both = 64
     return [
-        f"partition {partition}: {source.steps} messages sent, {counted} counted, {look.lag[partition]} wait"
+        f"partition {partition}: {steps} messages sent, {counted} counted, {look.lag[partition]} wait"
         for partition, counted in _messages(look).items()
-        if not source.steps <= counted + look.lag[partition] <= source.steps + both
+        if not steps <= counted + look.lag[partition] <= steps + both
     ]

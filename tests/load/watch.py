@@ -7,7 +7,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Self
+from http import HTTPStatus
+from typing import NamedTuple, Self
 
 import psutil
 
@@ -23,6 +24,7 @@ _LAG = re.compile(
     r'^vpcflow_consumer_lag_messages\{(?=.*topic="[^"]*\.raw")(?=.*partition="(\d+)").*\} (\S+)$', re.MULTILINE
 )
 _LOST = re.compile(r"^vpcflow_lost_messages_total\{.*\} (\S+)$", re.MULTILINE)
+_READY = re.compile(r"^vpcflow_ready 1\.0$", re.MULTILINE)
 _SERIES = re.compile(r"^[^#\n]", re.MULTILINE)
 
 
@@ -72,14 +74,28 @@ class Watch:
         at = time.monotonic()
         status, text = self._worker.get("/metrics")
         seconds = time.monotonic() - at
-        assert status == 200, text
+        assert status == HTTPStatus.OK, text
         rss = self._process.memory_info().rss
         peak, self._peak = max(self._peak, rss), 0
-        return Look(
-            at, seconds, rss / MB, peak / MB, _by_partition(_LINES, text), _by_partition(_LAG, text),
-            len(_SERIES.findall(text)), self._process.num_fds(), self._process.num_threads(),
-            "\nvpcflow_ready 1.0" in text, sum(int(float(value)) for value in _LOST.findall(text)),
-        )  # fmt: skip
+        told, files, threads = scraped(text), self._process.num_fds(), self._process.num_threads()
+        return Look(at, seconds, rss / MB, peak / MB, files=files, threads=threads, **told._asdict())
+
+
+class Scraped(NamedTuple):
+    """What a scrape tells: see Look."""
+
+    lines: Mapping[int, int]
+    lag: Mapping[int, int]
+    series: int
+    ready: bool
+    lost: int
+
+
+def scraped(text: str) -> Scraped:
+    """Read by patterns: a parser takes longer than the scrape, and it shares the machine with the worker."""
+    lost = sum(int(float(value)) for value in _LOST.findall(text))
+    ready = _READY.search(text) is not None
+    return Scraped(_by_partition(_LINES, text), _by_partition(_LAG, text), len(_SERIES.findall(text)), ready, lost)
 
 
 def _by_partition(pattern: re.Pattern[str], text: str) -> Mapping[int, int]:
