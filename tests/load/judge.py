@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import sqrt
 from statistics import mean, median
 
 HOUR = 3600.0
@@ -91,7 +92,16 @@ class Soak:
     @property
     def rss_slope_mb(self) -> float:
         """MB an hour."""
-        return HOUR * slope([(look.at, look.rss_mb) for look in self.looks])
+        return HOUR * slope(self._memory)
+
+    @property
+    def rss_slope_error_mb(self) -> float:
+        """Of the slope, were the looks independent: a short run can't tell a megabyte an hour."""
+        return HOUR * slope_error(self._memory)
+
+    @property
+    def _memory(self) -> list[tuple[float, float]]:
+        return [(look.at, look.rss_mb) for look in self.looks]
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
@@ -99,6 +109,14 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     x, y = (mean(values) for values in zip(*points, strict=True))
     spread = sum((at - x) ** 2 for at, _ in points)
     return sum((at - x) * (value - y) for at, value in points) / spread if spread else 0.0
+
+
+def slope_error(points: Sequence[tuple[float, float]]) -> float:
+    """The standard error of `slope`, by what the line leaves over."""
+    x, y = (mean(values) for values in zip(*points, strict=True))
+    rise, spread = slope(points), sum((at - x) ** 2 for at, _ in points)
+    left = sum((value - y - rise * (at - x)) ** 2 for at, value in points)
+    return sqrt(left / (len(points) - 2) / spread) if spread and len(points) > 2 else 0.0
 
 
 def growth(looks: Sequence[Look], name: str) -> float:

@@ -51,7 +51,7 @@ def soak_rows(run: Soak, faults: Sequence[str]) -> Rows:
         ("lines counted", f"{run.counted:,}"),
         ("RSS after the warm-up, at the end", f"{first.rss_mb:.0f} MB, {last.rss_mb:.0f} MB"),
         ("peak RSS", f"{max(look.peak_mb for look in run.looks):.0f} MB"),
-        ("**slope of RSS**, least squares", f"**{run.rss_slope_mb:+.2f} MB an hour** over {len(run.looks)} looks"),
+        ("**slope of RSS**, least squares", _slope(run)),
         *((f"{what}: at the end, growth", f"{getattr(last, name)}, {growth(run.looks, name):+g}") for name, what in (
             ("files", "open files"), ("threads", "threads"), ("series", "series"),
         )),
@@ -92,6 +92,11 @@ def _taken(looks: Sequence[Look]) -> float:
 
 def _rss(looks: Sequence[Look]) -> str:
     return f"{looks[0].rss_mb:.0f} MB, {looks[-1].rss_mb:.0f} MB"
+
+
+def _slope(run: Soak) -> str:
+    error = f"standard error {run.rss_slope_error_mb:.2f}"
+    return f"**{run.rss_slope_mb:+.2f} MB an hour**, {error}, {len(run.looks)} looks"
 
 
 def _scrapes(looks: Iterable[Look]) -> list[float]:

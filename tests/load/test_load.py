@@ -13,7 +13,18 @@ from streams.core.raw import Origin, RawMessage
 from streams.metrics import Exposition, Instruments, Snapshot
 from tests.kafka.oracle import Oracle, Sums
 from tests.load.batches import KINDS, LINES, Mould, Truth, between, differences, kinds, moved, times, truth
-from tests.load.judge import Bounds, Look, Overload, Soak, growth, lag_grows, overload_faults, slope, soak_faults
+from tests.load.judge import (
+    Bounds,
+    Look,
+    Overload,
+    Soak,
+    growth,
+    lag_grows,
+    overload_faults,
+    slope,
+    slope_error,
+    soak_faults,
+)
 from tests.load.report import overload_rows, page, soak_rows
 from tests.load.run import STEP, OverloadPlan, overload, uncounted
 from tests.load.watch import scraped
@@ -118,6 +129,13 @@ def test_the_slope_is_that_of_the_best_line() -> None:
     assert slope([(0, 1.0), (10, 3.0), (20, 5.0)]) == pytest.approx(0.2)
     assert slope([(0, 1.0), (10, 0.0), (20, 1.0)]) == pytest.approx(0.0)
     assert slope([(5, 7.0)]) == 0
+
+
+def test_the_error_of_a_slope_is_that_of_the_textbook() -> None:
+    """The line 7/6 + x/2 leaves -1/6, 1/3, -1/6: squares of 1/6, over one degree of freedom and a spread of 2."""
+    assert slope_error([(0, 1.0), (1, 2.0), (2, 2.0)]) == pytest.approx((1 / 6 / 1 / 2) ** 0.5)
+    assert slope_error([(0, 1.0), (1, 2.0), (2, 3.0)]) == pytest.approx(0.0)
+    assert slope_error([(0, 1.0), (1, 2.0)]) == 0
 
 
 def test_memory_that_grows_by_a_megabyte_an_hour_breaks_a_bound() -> None:
