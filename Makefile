@@ -15,7 +15,7 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench chaos overload soak fuzz docs lock clean
+.PHONY: help setup run test check format bench recovery chaos overload soak fuzz docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ format: $(DEV) ## Format the code and fix what can be fixed
 
 bench: $(DEV) ## Measure speed and memory: python -m tests.bench $(BENCH_ARGS)
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+recovery: $(DEV) ## Measure how fast a killed worker is back: python -m tests.bench.recovery $(BENCH_ARGS)
+	$(BIN)/python -m tests.bench.recovery $(BENCH_ARGS)
 
 chaos: $(DEV) ## Break things while records stream in, SEEDS times from SEED on: docs/reliability.md
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first $(SEED) --markdown docs/reliability.md $(CHAOS_ARGS)

@@ -1,4 +1,4 @@
-"""What a changelog holds, read by a consumer of its own.
+"""What a partition is opened from: the rows in its changelog, read by a consumer of its own.
 
 Not by Faust's recovery: that says that it is done when a rebalance cut it short, puts old rows over newer ones while it
 starts again, and waits without end for an offset that no record has.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -16,8 +17,13 @@ from streams.kafka import Options
 _FETCH_BYTES = 4 * 1024 * 1024
 """What a fetch brings of a partition: a state of a large network is hundreds of megabytes."""
 
-Stored = dict[bytes, bytes]
-"""Key -> value, the last of each key."""
+
+@dataclass(frozen=True)
+class Stored:
+    """rows: key -> value, the last of each key. latest: the last offset of the topic that they tell of, -1: none."""
+
+    rows: dict[bytes, bytes]
+    latest: int
 
 
 class StateError(Exception):
@@ -25,26 +31,30 @@ class StateError(Exception):
 
 
 async def stored(
-    bootstrap: str, options: Options, topic: str, partitions: Iterable[int], patience: float
+    options: Options, changelog: str, topic: str, partitions: Iterable[int], patience: float
 ) -> dict[int, Stored]:
-    """Partition -> what its changelog holds by now. patience: seconds.
+    """What a changelog holds by now of partitions of `topic`. options: of an AIOKafkaConsumer. patience: seconds.
 
     Raises StateError when nothing comes for so long, KafkaError.
     """
-    found: dict[TopicPartition, dict[bytes, bytes | None]] = {TopicPartition(topic, one): {} for one in partitions}
-    if found:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=_FETCH_BYTES, **options
-        )
-        await consumer.start()
-        try:
-            consumer.assign(list(found))
-            await _read(consumer, found, patience)
-        finally:
-            await consumer.stop()
-    return {
-        tp.partition: {key: value for key, value in rows.items() if value is not None} for tp, rows in found.items()
-    }
+    found: dict[TopicPartition, dict[bytes, bytes | None]] = {TopicPartition(changelog, one): {} for one in partitions}
+    if not found:
+        return {}
+    consumer = AIOKafkaConsumer(auto_offset_reset="earliest", max_partition_fetch_bytes=_FETCH_BYTES, **options)
+    await consumer.start()
+    try:
+        # not asked of Faust's consumer: each answer would wait behind a fetch that waits for messages
+        ends = await consumer.end_offsets([TopicPartition(topic, tp.partition) for tp in found])
+        consumer.assign(list(found))
+        await _read(consumer, found, patience)
+    finally:
+        await consumer.stop()
+    latest = {tp.partition: end - 1 for tp, end in ends.items()}
+    return {tp.partition: Stored(_held(rows), latest[tp.partition]) for tp, rows in found.items()}
+
+
+def _held(rows: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
+    return {key: value for key, value in rows.items() if value is not None}
 
 
 async def _read(

@@ -42,6 +42,15 @@ _TRIES = 3
 """So often a missing message is asked for; an offset that holds none (a transaction's mark) is passed over then."""
 
 
+@dataclass
+class _Missing:
+    """A message that did not come. instead: the first offset that did, so often after it was asked for."""
+
+    expected: int
+    instead: int
+    tried: int = 0
+
+
 class State(Protocol[S]):
     """What the loop asks of a pure state; each call runs in the core's thread."""
 
@@ -67,11 +76,8 @@ class Source(Protocol):
     async def earliest(self, topic: str, partition: int) -> int:
         """The first offset that the broker still holds."""
 
-    async def latest(self, topic: str, partition: int) -> int:
-        """The last offset that the broker holds, -1: none."""
-
-    async def stored(self, changelog: str, partitions: Iterable[int]) -> dict[int, Stored]:
-        """Partition -> what its changelog holds by now."""
+    async def stored(self, changelog: str, topic: str, partitions: Iterable[int]) -> dict[int, Stored]:
+        """What a changelog holds by now of partitions of `topic`."""
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from `offset`."""
@@ -114,7 +120,7 @@ class Loop(Generic[S]):
     _queue: asyncio.Queue[Taken] = field(default_factory=lambda: asyncio.Queue(maxsize=32))
     _opened: asyncio.Event = field(default_factory=asyncio.Event)
     _assignment: int = 0
-    _missing: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    _missing: dict[int, _Missing] = field(default_factory=dict)
     _waiting: dict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
     _sent: list[Awaitable[Any]] = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -157,7 +163,7 @@ class Loop(Generic[S]):
         async with self._lock:
             self._opened.clear()
             self._assignment += 1
-            for each in (self.states, self.ledgers, self.positions, self._waiting):
+            for each in (self.states, self.ledgers, self.positions, self._missing, self._waiting):
                 each.clear()
 
     async def open(self, partitions: Iterable[int]) -> None:
@@ -165,12 +171,11 @@ class Loop(Generic[S]):
 
         Raises StateError, HoleError, ValueError. May be cancelled: nothing has changed then.
         """
-        stored = await self.source.stored(self.changelog.topics[0], partitions)
+        stored = await self.source.stored(self.changelog.topics[0], self.topic, partitions)
         states, ledgers = dict[int, S](), dict[int, Ledger]()
-        for partition, rows in stored.items():
-            written = ledger.read(partition, rows)
-            fence = await self.source.latest(self.topic, partition)
-            ledgers[partition] = Ledger(partition, secrets.token_hex(4), written, fence)
+        for partition, found in stored.items():
+            written = ledger.read(partition, found.rows)
+            ledgers[partition] = Ledger(partition, secrets.token_hex(4), written, fence=found.latest)
             states[partition] = await self.in_core(self.state.open, partition, written)
         async with self._lock:
             self.states.update(states)
@@ -233,16 +238,26 @@ class Loop(Generic[S]):
     async def _is_hole(self, partition: int, expected: int, found: int) -> bool:
         """Whether there is nothing from `expected` up to `found`; else reading goes back to `expected`."""
         earliest = await self.source.earliest(self.topic, partition)
-        tried = self._missing[partition, expected, found] = self._missing.get((partition, expected, found), 0) + 1
-        if earliest >= found or tried > _TRIES:
-            self._missing.clear()
-            if earliest > expected:
-                self.instruments.lost(self.topic, earliest - expected)
-                log.error("%s/%s: offsets %s to %s are gone", self.topic, partition, expected, earliest - 1)
+        if earliest >= found or self._tried(partition, expected, found) > _TRIES:
+            gone = min(earliest, found)
+            if gone > expected:
+                self.instruments.lost(self.topic, gone - expected)
+                log.error("%s/%s: offsets %s to %s are gone", self.topic, partition, expected, gone - 1)
             return True
         log.info("%s/%s: offset %s came before %s, reading again", self.topic, partition, found, expected)
         await self.source.seek(self.topic, partition, max(expected, earliest))
         return False
+
+    def _tried(self, partition: int, expected: int, found: int) -> int:
+        """How often `found` was the first to come in place of `expected`.
+
+        What comes behind a smaller one says nothing: that one is there, and is to be read before it.
+        """
+        missing = self._missing.get(partition)
+        if missing is None or missing.expected != expected or missing.instead > found:
+            missing = self._missing[partition] = _Missing(expected, found)
+        missing.tried += missing.instead == found
+        return missing.tried if missing.instead == found else 0
 
     async def _flush(self) -> None:
         for state in self.states.values():

@@ -76,7 +76,7 @@ class Worker:
         """bootstrap: host:port[,host:port...]. Nothing is reached yet."""
         self._plan = plan
         self._bootstrap = bootstrap
-        self._options = client_options(client)
+        self._options = {"bootstrap_servers": bootstrap, **client_options(client)}
         self._datadir = tempfile.TemporaryDirectory(prefix="vpcflow-")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="core")
         self._stopping = False
@@ -172,14 +172,9 @@ class Worker:
         tp = TP(topic, partition)
         return int((await self.app.consumer.earliest_offsets(tp))[tp] or 0)
 
-    async def latest(self, topic: str, partition: int) -> int:
-        """The last offset that the broker holds, -1: none (agents.loop.Source)."""
-        tp = TP(topic, partition)
-        return int((await self.app.consumer.highwaters(tp))[tp] or 0) - 1
-
-    async def stored(self, changelog: str, partitions: Iterable[int]) -> dict[int, Stored]:
-        """Partition -> what its changelog holds by now (agents.loop.Source). Raises StateError, KafkaError."""
-        return await stored(self._bootstrap, self._options, changelog, partitions, self._plan.recovery_seconds)
+    async def stored(self, changelog: str, topic: str, partitions: Iterable[int]) -> dict[int, Stored]:
+        """What a changelog holds by now (agents.loop.Source). Raises StateError, KafkaError."""
+        return await stored(self._options, changelog, topic, partitions, self._plan.recovery_seconds)
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read on from `offset` (agents.loop.Source).
@@ -273,8 +268,8 @@ class Worker:
         if not isinstance(problem, _UNREADABLE):
             return problem
         topic = loop.changelog.topics[0]
-        rows = await self.stored(topic, partitions_of(loop.topic, self.app.consumer.assignment()))
-        found = await loop.in_core(_unreadable, loop, rows)
+        read = await self.stored(topic, loop.topic, partitions_of(loop.topic, self.app.consumer.assignment()))
+        found = await loop.in_core(_unreadable, loop, read)
         if found is None:
             return problem
         partition, key, why = found
@@ -299,10 +294,10 @@ class Worker:
             self.failed.set_exception(problem)
 
 
-def _unreadable(loop: Loop[Any], stored_rows: Mapping[int, Stored]) -> tuple[int, str, str] | None:
+def _unreadable(loop: Loop[Any], read: Mapping[int, Stored]) -> tuple[int, str, str] | None:
     """Partition, key and reason of the first row that can't be read by itself. Slow: for a worker that ends anyway."""
-    for partition, all_rows in stored_rows.items():
-        written = ledger.read(partition, all_rows)
+    for partition, found_rows in read.items():
+        written = ledger.read(partition, found_rows.rows)
         rows = [(writer, name, value) for writer, found in written.items() for name, value in found.items()]
         for writer, name, value in rows:
             why = _fault(_read_row, loop, partition, name, value)

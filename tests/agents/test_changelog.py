@@ -8,12 +8,13 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from streams.agents import changelog
-from streams.agents.changelog import StateError, stored
+from streams.agents.changelog import StateError, Stored, stored
 from streams.kafka import TopicSpec, ensure_topics
 
 
 async def test_of_each_key_the_last_value_and_none_that_was_deleted(apache_kafka: str, prefix: str) -> None:
-    await ensure_topics(apache_kafka, [TopicSpec(prefix, 3)])
+    topic = f"{prefix}-input"
+    await ensure_topics(apache_kafka, [TopicSpec(prefix, 3), TopicSpec(topic, 3)])
     async with AIOKafkaProducer(bootstrap_servers=apache_kafka) as producer:
         for partition, key, value in [
             (0, b"a", b"1"),
@@ -24,13 +25,15 @@ async def test_of_each_key_the_last_value_and_none_that_was_deleted(apache_kafka
         ]:
             await producer.send_and_wait(prefix, value, key, partition=partition)
 
-    found = await stored(apache_kafka, {}, prefix, [0, 1, 2], 30)
+        await producer.send_and_wait(topic, b"x", partition=2)
 
-    assert found == {0: {b"a": b"4"}, 1: {b"a": b"3"}, 2: {}}
+    found = await stored({"bootstrap_servers": apache_kafka}, prefix, topic, [0, 1, 2], 30)
+
+    assert found == {0: Stored({b"a": b"4"}, -1), 1: Stored({b"a": b"3"}, -1), 2: Stored({}, 0)}
 
 
 async def test_no_partition_is_no_question() -> None:
-    assert await stored("127.0.0.1:1", {}, "x", [], 30) == {}
+    assert await stored({}, "x", "y", [], 30) == {}
 
 
 class _Silent:

@@ -133,15 +133,15 @@ def _limit(load: Load, chunks: Sequence[bytes]) -> Result:
 async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
     """Another prefix of topics, so another group, for each run."""
     names = Names(f"bench-{uuid4().hex[:8]}")
-    await _fill(bootstrap, names, chunks, load.version)
+    await fill(bootstrap, names, chunks, load.version)
     environ = {"VPCFLOW_TOPICS__PREFIX": names.prefix, "VPCFLOW_BUDGET__PORT_SERIES": "20000"}
     with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=environ) as worker:
         process = psutil.Process(worker.pid)
-        await _ready(worker)
+        await ready(worker)
         began, cpu = time.monotonic(), _cpu(process)
         peak = 0
         scraped = began
-        while await _committed(bootstrap, names) < len(chunks):
+        while await committed(bootstrap, names) < len(chunks):
             peak = max(peak, process.memory_info().rss)
             if time.monotonic() - scraped > _SCRAPE_SECONDS:
                 scraped = time.monotonic()
@@ -155,12 +155,12 @@ async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
     )  # fmt: skip
 
 
-async def _ready(worker: Vpcflow) -> None:
+async def ready(worker: Vpcflow) -> None:
     while worker.get("/readyz")[0] != HTTPStatus.OK:  # noqa: ASYNC110 - asks another process
         await asyncio.sleep(_PAUSE)
 
 
-async def _fill(bootstrap: str, names: Names, chunks: Sequence[bytes], version: Version) -> None:
+async def fill(bootstrap: str, names: Names, chunks: Sequence[bytes], version: Version) -> None:
     topics = Topics()
     await prepare_topics(bootstrap, our_topics(names, topics), {}, print)
     publisher = Publisher(bootstrap, names.raw, topics.raw_partitions, {})
@@ -176,7 +176,7 @@ def _cpu(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-async def _committed(bootstrap: str, names: Names) -> int:
+async def committed(bootstrap: str, names: Names) -> int:
     """Raw messages that are counted, checkpointed and acknowledged."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()

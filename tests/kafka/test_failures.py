@@ -103,6 +103,9 @@ async def test_a_worker_that_was_stopped_leaves_its_partitions_at_once(apache_ka
     with Vpcflow(*command, environ=environ) as second:
         await until("recovered", partial(_ready, second))
         assert time.monotonic() - began < 25
+        assert (
+            sum(second.samples()["vpcflow_recovery_duration_seconds_sum"].values()) < 5
+        )  # no question waits for input
         second.wait_for_line(
             rf"(assigned: {prefix}\.raw \[0, 1, 2, 3\], {prefix}\.summaries \[0, 1, 2, 3\])", seconds=15
         )
