@@ -9,7 +9,9 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.chaos.arena import Brokers
@@ -24,23 +26,32 @@ LINES = 500_000
 def main(arguments: Sequence[str]) -> int:
     """Run, tell, write the reports after each run. 1: a difference, or Kafka is missing."""
     options = _options(arguments)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers die here, and our own clients would tell
+    seeds = range(options.first, options.first + options.seeds)
+    plans = [
+        Plan(seed, options.lines, (short if options.short else full)(seed), _command(options, 1, seed), options.level)
+        for seed in seeds
+    ]
     results: list[Result] = []
-    for seed in range(options.first, options.first + options.seeds):
-        schedule = short(seed) if options.short else full(seed)
-        plan = Plan(seed, options.lines, schedule, _command(options, 1, seed), options.level)
+    with ProcessPoolExecutor(options.at_once, mp_context=get_context("spawn")) as pool:
         try:
-            with Brokers() as brokers:
-                results.append(asyncio.run(run(brokers, plan, _say)))
+            for result in pool.map(_run, plans):
+                results.append(result)
+                _tell(result)
+                _write(options, results)
         except MissingError as problem:
             print(f"no chaos without Apache Kafka: {problem}")
             return 1
-        _tell(results[-1])
-        _write(options, results)
     differences = sum(len(one.differences) for one in results)
     print(f"seeds: {len(results)}, lines: {sum(one.lines for one in results):,}")
     print(f"differences: {differences}")
     return 1 if differences else 0
+
+
+def _run(plan: Plan) -> Result:
+    """In a process of its own."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers die here, and our own clients would tell
+    with Brokers() as brokers:
+        return asyncio.run(run(brokers, plan, lambda line: print(f"{plan.seed}:{line}", flush=True)))
 
 
 def _command(options: argparse.Namespace, seeds: int, first: int) -> str:
@@ -53,7 +64,8 @@ def _command(options: argparse.Namespace, seeds: int, first: int) -> str:
 def _write(options: argparse.Namespace, results: Sequence[Result]) -> None:
     conditions = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{os.cpu_count()} CPUs for everything: brokers, fleet, input and comparison",
+        "machine": f"{os.cpu_count()} CPUs for everything: brokers, fleet, input and comparison; "
+        f"runs side by side: {options.at_once}",
         "Python": platform.python_version(),
         "Kafka": VERSION,
     }
@@ -71,15 +83,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20, help="how many runs")
     parser.add_argument("--first", type=int, default=1, help="the seed of the first one")
     parser.add_argument("--lines", type=int, default=LINES, help="of each run")
+    parser.add_argument("--at-once", type=int, default=1, help="so many runs side by side")
     parser.add_argument("--short", action="store_true", help="the short schedules, as in `make test`")
     parser.add_argument("--level", default="info", help="of the logs that are kept after a difference or a restart")
     parser.add_argument("--json", metavar="FILE", help="write the report to FILE")
     parser.add_argument("--markdown", metavar="FILE", help="the same as a page")
     return parser.parse_args(arguments)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)  # into a file as well: a run is long
 
 
 def _tell(result: Result) -> None:
