@@ -13,9 +13,9 @@ from typing import Any
 
 import faust
 import polars as pl
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownError
 from faust.exceptions import FaustError
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer
 from faust.types import TP
 from yarl import URL
 
@@ -381,7 +381,7 @@ def _faust_app(bootstrap: str, client: Client, plan: Plan, datadir: str) -> faus
         datadir=datadir,
         worker_redirect_stdouts=False,
     )
-    app.transport.Consumer = _Consumer  # type: ignore[misc]  # of this transport only, not of the class
+    app.transport.Consumer, app.transport.Producer = _Consumer, _Producer  # type: ignore[misc]  # of this transport only
     return app
 
 
@@ -398,3 +398,25 @@ class _Consumer(Consumer):
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Producer(Producer):
+    """A request that was held up in the network and comes after its repeat would put an old row over a newer one.
+
+    An idempotent producer's does not. The embedded broker knows none; nothing is held up on the way to it.
+    """
+
+    _idempotent = True
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {**super()._settings_extra(), "enable_idempotence": self._idempotent}
+
+    async def on_start(self) -> None:
+        """Once more without it where the broker has no answer to that."""
+        try:
+            await super().on_start()
+        except UnknownError:
+            log.info("this broker knows no idempotent producers")
+            await self.on_stop()
+            self._idempotent = False
+            await super().on_start()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import logging
 import os
 import platform
 import sys
@@ -14,9 +12,8 @@ from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.chaos.arena import Brokers
 from tests.chaos.report import Result, as_json, as_markdown
-from tests.chaos.run import Plan, run
+from tests.chaos.run import Plan, alone
 from tests.chaos.schedule import full, short
 from tests.kafka.broker import VERSION, MissingError
 
@@ -34,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     results: list[Result] = []
     with ProcessPoolExecutor(options.at_once, mp_context=get_context("spawn")) as pool:
         try:
-            for result in pool.map(_run, plans):
+            for result in pool.map(alone, plans):
                 results.append(result)
                 _tell(result)
                 _write(options, results)
@@ -45,13 +42,6 @@ def main(arguments: Sequence[str]) -> int:
     print(f"seeds: {len(results)}, lines: {sum(one.lines for one in results):,}")
     print(f"differences: {differences}")
     return 1 if differences else 0
-
-
-def _run(plan: Plan) -> Result:
-    """In a process of its own."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers die here, and our own clients would tell
-    with Brokers() as brokers:
-        return asyncio.run(run(brokers, plan, lambda line: print(f"{plan.seed}:{line}", flush=True)))
 
 
 def _command(options: argparse.Namespace, seeds: int, first: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -55,6 +56,13 @@ class Plan:
     schedule: Schedule
     command: str
     level: str = "info"
+
+
+def alone(plan: Plan) -> Result:
+    """A run in a process of its own, on brokers of its own. Raises MissingError."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers die here, and our own clients would tell
+    with Brokers() as brokers:
+        return asyncio.run(run(brokers, plan, lambda line: print(f"{plan.seed}:{line}", flush=True)))
 
 
 async def run(brokers: Brokers, plan: Plan, tell: Callable[[str], None]) -> Result:

@@ -238,3 +238,11 @@ async def test_the_mark_of_a_transaction_does_not_keep_a_worker_from_its_tables(
 
     with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ={"VPCFLOW_TOPICS__PREFIX": prefix}) as worker:
         await until("recovered", partial(_ready, worker))
+
+
+async def test_a_workers_writes_are_idempotent(apache_kafka: str, prefix: str) -> None:
+    """Else a request that a network held up would put an old row over a newer one (tests/chaos: `cut, held`)."""
+    environ = {"VPCFLOW_TOPICS__PREFIX": prefix, "VPCFLOW_LOG__LEVEL": "debug"}
+    with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=environ) as worker:
+        await until("recovered", partial(_ready, worker))
+        assert "InitProducerIdResponse_v0(throttle_time_ms=0, error_code=0" in worker.printed()
