@@ -243,6 +243,10 @@ class Loop(Generic[S]):
             if gone > expected:
                 self.instruments.lost(self.topic, gone - expected)
                 log.error("%s/%s: offsets %s to %s are gone", self.topic, partition, expected, gone - 1)
+            if gone < found:
+                log.warning(
+                    "%s/%s: offsets %s to %s hold no message", self.topic, partition, max(gone, expected), found - 1
+                )
             return True
         log.info("%s/%s: offset %s came before %s, reading again", self.topic, partition, found, expected)
         await self.source.seek(self.topic, partition, max(expected, earliest))

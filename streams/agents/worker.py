@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -77,14 +76,13 @@ class Worker:
         self._plan = plan
         self._bootstrap = bootstrap
         self._options = {"bootstrap_servers": bootstrap, **client_options(client)}
-        self._datadir = tempfile.TemporaryDirectory(prefix="vpcflow-")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="core")
         self._stopping = False
         self._opening: asyncio.Task[None] | None = None
         self._instruments = instruments
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] | None = None
-        self.app = _faust_app(bootstrap, client, plan, self._datadir.name)
+        self.app = _faust_app(bootstrap, client, plan)
         names, topic = plan.names, self.app.topic
         raw = topic(names.raw, value_serializer="raw", key_serializer="raw")
         summaries = topic(names.summaries, value_serializer="raw", key_serializer="raw")
@@ -140,7 +138,6 @@ class Worker:
             task.cancel()
         left = await self._left()
         self._thread.shutdown(wait=False)
-        self._datadir.cleanup()
         if not (failed or (settled and left)):
             missing = "leaving the group" if settled else "the last checkpoint"
             raise BrokerError(
@@ -355,8 +352,8 @@ def _credentials(client: Client) -> faust.SASLCredentials | faust.SSLCredentials
     )  # fmt: skip
 
 
-def _faust_app(bootstrap: str, client: Client, plan: Plan, datadir: str) -> faust.App:
-    app = faust.App(
+def _faust_app(bootstrap: str, client: Client, plan: Plan) -> faust.App:
+    app = _App(
         plan.names.group,
         broker=[URL(f"kafka://{address}") for address in bootstrap.split(",")],
         broker_credentials=_credentials(client),
@@ -378,11 +375,15 @@ def _faust_app(bootstrap: str, client: Client, plan: Plan, datadir: str) -> faus
         stream_recovery_delay=0.0,
         table_cleanup_interval=3600.0,
         table_standby_replicas=0,
-        datadir=datadir,
         worker_redirect_stdouts=False,
     )
     app.transport.Consumer, app.transport.Producer = _Consumer, _Producer  # type: ignore[misc]  # of this transport only
     return app
+
+
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """None: state is in Kafka, and a full disk or a read-only one is nothing to a worker."""
 
 
 class _Thread(AIOKafkaConsumerThread):

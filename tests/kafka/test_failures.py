@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ from aiokafka import AIOKafkaProducer
 from streams.app import not_for_long
 from streams.core import tables
 from streams.core.combine import Meta
+from streams.core.raw import Origin, RawMessage, digest
 from streams.embedded import free_port
 from streams.kafka import BrokerError, Contact, TopicSpec, ensure_topics, our_topics, prepare_topics
 from streams.names import Names
 from streams.settings import Topics
+from streams.sources.publish import Publisher
 from tests.kafka.broker import KafkaCluster
 from tests.kafka.process import COMMAND, ROOT, Vpcflow, until
 from tests.sources.fakes import heard
@@ -246,3 +249,35 @@ async def test_a_workers_writes_are_idempotent(apache_kafka: str, prefix: str) -
     with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=environ) as worker:
         await until("recovered", partial(_ready, worker))
         assert "InitProducerIdResponse_v0(throttle_time_ms=0, error_code=0" in worker.printed()
+
+
+async def test_a_full_disk_is_nothing_to_a_worker(apache_kafka: str, prefix: str) -> None:
+    """It keeps nothing on one: where no byte can be written to a file it counts, checkpoints and starts again."""
+    names, url = Names(prefix), f"http://127.0.0.1:{free_port()}"
+    await prepare_topics(apache_kafka, our_topics(names, Topics()), {}, print)
+    publisher = Publisher(apache_kafka, names.raw, 4, {})
+    await publisher.start()
+    await publisher.send(
+        [RawMessage(A.encode(), Origin("file", "one", "0", digest(A.encode())), int(time.time() * 1000))]
+    )
+    await publisher.stop()
+    arguments = ["worker", "--broker", f"kafka://{apache_kafka}", "--listen", url.removeprefix("http://")]
+    command = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *COMMAND, *arguments]
+    environ = {**os.environ, "VPCFLOW_TOPICS__PREFIX": prefix, "VPCFLOW_CHECKPOINT__SECONDS": "1"}
+    for _ in range(2):
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            await until("counted", partial(_shows, url, 'vpcflow_lines_total{outcome="flow"'), 60)
+        finally:
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+def _shows(url: str, series: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310
+            return series in answer.read().decode()
+    except OSError:
+        return False
