@@ -60,6 +60,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     common.add_argument("--slope", type=float, default=bounds.rss_slope_mb, help="MB an hour that RSS grows less than")
     common.add_argument("--json", metavar="FILE", help="write every look to FILE")
     common.add_argument("--markdown", metavar="FILE", help="write the figures to their section of a page")
+    common.add_argument("--note", default="", help="what else the machine did meanwhile, for the page")
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
     kinds = parser.add_subparsers(dest="what", required=True)
     one = kinds.add_parser("overload", parents=[common])
@@ -74,8 +75,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _load_args(arguments: Sequence[str]) -> str:
-    """As make takes them; the page's own name is in the Makefile."""
-    given = shlex.join(part for part in arguments[1:] if not part.startswith(("--markdown", "--json")))
+    """As make takes them; the page's own name is in the Makefile. Each is one word, `--name=value`."""
+    given = shlex.join(part for part in arguments[1:] if not part.startswith(("--markdown", "--json", "--note")))
     return f' LOAD_ARGS="{given}"' if given else ""
 
 
@@ -89,16 +90,17 @@ def _write(options: argparse.Namespace, run: Overload | Soak, rows: Rows, comman
         return
     path = Path(options.markdown)
     old = path.read_text("utf-8") if path.exists() else ""
-    path.write_text(page(old, options.what.capitalize(), rows, _conditions(), command), "utf-8")
+    path.write_text(page(old, options.what.capitalize(), rows, _conditions(options.note), command), "utf-8")
 
 
-def _conditions() -> dict[str, str]:
+def _conditions(note: str) -> dict[str, str]:
     memory = psutil.virtual_memory().total / 1e9
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": f"{os.cpu_count()} cores, {memory:.0f} GB, for everything: broker, feeder, worker",
         "Python": platform.python_version(),
         "Kafka": VERSION,
+        **({"note": note} if note else {}),
     }
 
 

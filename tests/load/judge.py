@@ -47,7 +47,7 @@ class Look:
 class Bounds:
     """rss_mb: at any moment. scrape_seconds: of each. rss_slope_mb: an hour."""
 
-    rss_mb: float = 1000.0
+    rss_mb: float = 600.0
     scrape_seconds: float = 1.0
     rss_slope_mb: float = 1.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
+from statistics import median, quantiles
 
 from tests.load.judge import Look, Overload, Soak, growth
 
@@ -34,6 +34,7 @@ def overload_rows(run: Overload, faults: Sequence[str]) -> Rows:
         ("RSS when the overload begins, ends", _rss(run.overloaded)),
         ("**peak RSS**", f"**{max(look.peak_mb for look in looks):.0f} MB**"),
         ("median scrape, under overload", f"{median(look.scrape_seconds for look in run.overloaded):.2f} s"),
+        ("99 of 100 scrapes stay under", f"{quantiles(_scrapes(looks), n=100)[-1]:.2f} s"),
         ("**slowest scrape**", f"**{max(look.scrape_seconds for look in looks):.2f} s** of {len(looks)}"),
         ("highest lag told", f"{max(look.waiting for look in looks):,} messages"),
         *_verdict(looks, run.differences, faults),

@@ -75,7 +75,7 @@ def test_a_run_as_it_must_be_breaks_no_bound() -> None:
     ("last", "told"),
     [
         ({"scrape_seconds": 1.0}, "1 of 20 scrapes took 1 s or more, the slowest 1.00 s"),
-        ({"peak_mb": 1000.1}, "1000 MB of memory, 1000 are allowed"),
+        ({"peak_mb": 600.6}, "601 MB of memory, 600 are allowed"),
         ({"ready": False}, "not ready at 1 of 20 looks"),
         ({"lost": 3}, "3 messages were gone before they were read"),
     ],
