@@ -47,7 +47,8 @@ def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: 
     """
     nodata, skipdata = _count(records, is_nodata(records)), _count(records, is_skipdata(records))
     flows = records.filter(is_flow(records)) if nodata or skipdata else records
-    flows = flows.with_columns(_eni(records).alias("eni"))
+    flows = _short_names(flows)
+    flows = flows.with_columns(_eni(flows).alias("eni"))
     if "flow-direction" not in flows.columns or flows.get_column("flow-direction").null_count():
         codes, owners = direction.follow(_sides(flows), owners)
         flows = flows.with_columns(codes.alias("_code"))
@@ -88,13 +89,19 @@ def _number(flows: pl.DataFrame, name: str, missing: int) -> pl.Expr:
     return pl.col(name).fill_null(missing) if name in flows.columns else pl.lit(missing, dtype=pl.Int64)
 
 
-def _eni(records: pl.DataFrame) -> pl.Expr:
-    present = [_name(pl.col(name)) for name in _ENI_FIELDS if name in records.columns]
+def _short_names(flows: pl.DataFrame) -> pl.DataFrame:
+    """`flows`, of the fields that are keys or labels no value longer than LONGEST_NAME."""
+    names = [name for name in (*_ENI_FIELDS, *INFO_FIELDS) if name in flows.columns]
+    longest = flows.select(pl.col(name).str.len_bytes().max() for name in names)
+    long = [name for name in names if (longest.item(0, name) or 0) > LONGEST_NAME]
+    return flows.with_columns(pl.when(pl.col(name).str.len_bytes() <= LONGEST_NAME).then(name) for name in long)
+
+
+def _eni(flows: pl.DataFrame) -> pl.Expr:
+    present = [name for name in _ENI_FIELDS if name in flows.columns]
+    if present and not flows.get_column(present[0]).null_count():
+        return pl.col(present[0])
     return pl.coalesce(*present, pl.lit(tables.UNKNOWN_ENI))
-
-
-def _name(text: pl.Expr) -> pl.Expr:
-    return pl.when(text.str.len_bytes() <= LONGEST_NAME).then(text)
 
 
 def _direction(flows: pl.DataFrame) -> pl.Expr:
@@ -131,6 +138,6 @@ def _time(flows: pl.DataFrame, names: tuple[str, ...], arrival: int) -> pl.Expr:
 def _info(flows: pl.DataFrame) -> pl.DataFrame:
     """A row per ENI: `eni`, then INFO_FIELDS (String, null where the format lacks it), `seen` Int64 (latest end)."""
     return flows.group_by("eni").agg(
-        *(_name(_text(flows, name)).max().alias(name) for name in INFO_FIELDS),
+        *(_text(flows, name).max().alias(name) for name in INFO_FIELDS),
         _time(flows, ("end", "start"), 0).max().alias("seen"),
     )
