@@ -286,16 +286,12 @@ def _table(value: bytes, fmt: Format) -> pl.DataFrame | None:
     return _checked(frame, fmt)
 
 
-_ODD_PAIRS = r"  | \n| \+|\n |\n\n|\n\+"
-"""Words are found in a third of the time that `[ \n][ \n+]` takes."""
-
-
 def _is_plain(value: bytes) -> bool:
     """Whether there are only single spaces and line feeds between words, no empty line, no sign before a number."""
     odd = b"\t" in value or b"\r" in value or value[:1] in (b" ", b"\n", b"+")
     if odd or not value.isascii() or _may_have_long_line(value):
         return False
-    return not pl.Series([value], dtype=pl.Binary).cast(pl.String).str.contains(_ODD_PAIRS).item()
+    return not pl.Series([value], dtype=pl.Binary).cast(pl.String).str.contains("[ \n][ \n+]").item()
 
 
 def _may_have_long_line(value: bytes) -> bool:
