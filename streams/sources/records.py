@@ -138,9 +138,13 @@ def firehose_values(chunk: bytes) -> list[str] | None:
         records = orjson.loads(b'[{"data":"' + chunk + _LAST_DATA)
     except orjson.JSONDecodeError:
         return None
-    if not all(record.keys() == {"data"} and isinstance(record["data"], str) for record in records):
+    if not all(map(_is_data_alone, records)):
         return None
     return [record["data"] for record in records]
+
+
+def _is_data_alone(record: object) -> bool:
+    return isinstance(record, dict) and record.keys() == {"data"} and isinstance(record["data"], str)
 
 
 def _lines(parts: list[bytes]) -> bytes | None:
