@@ -207,6 +207,7 @@ class Worker:
 
     async def _assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:  # noqa: ANN401 - Faust's signal
         """Reading the states back takes longer than a rebalance may: it goes on beside it."""
+        await self._no_opening()
         self._instruments.assigned()
         mine = {loop.topic: partitions_of(loop.topic, assigned) for loop in self._loops}
         log.info("partitions assigned: %s", ", ".join(f"{topic} {mine[topic]}" for topic in mine))
