@@ -50,7 +50,7 @@ class SummaryPartition:
         self._unsaved: dict[str, bytes | None] = {}
         self._gone: list[str] = []
         rows = dict(rows or {})
-        self.stamp = held(rows.pop(_STAMP, b""))[0]
+        self.stamp = self._saved_stamp = held(rows.pop(_STAMP, b""))[0]
         history_first = sorted(rows.items(), key=lambda row: "/pane/" in row[0])
         for name, value in history_first:
             self.apply(name, value)
@@ -91,8 +91,9 @@ class SummaryPartition:
         rows: dict[str, bytes | None] = {name: value for name, value in self._unsaved.items() if value is not None}
         due, self._gone = self._gone, [name for name, value in self._unsaved.items() if value is None]
         self._unsaved = {}
-        if not (rows or due or self._gone):
+        if not (rows or due or self._gone or self.stamp > self._saved_stamp):
             return {}, {}
+        self._saved_stamp = self.stamp
         stamp = {"v": 1, "stamp": self.stamp, "rows": {name: row.stamp for name, row in self._rows.items()}}
         return rows, {**dict.fromkeys(due), _STAMP: orjson.dumps(stamp)}
 

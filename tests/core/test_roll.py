@@ -10,7 +10,7 @@ import pytest
 
 from streams.core import tables
 from streams.core.combine import Policy, RawPartition
-from streams.core.roll import SummaryPartition, newest
+from streams.core.roll import SummaryPartition, held, newest
 from tests.core.traffic import ARRIVAL, OWN, T0, Flow, Roll, message, run
 
 ENI = min(OWN)
@@ -229,6 +229,22 @@ def test_a_late_row_of_another_writer_is_an_old_one() -> None:
 
     for written in ({"a": ahead, "b": behind}, {"b": behind, "a": ahead}):
         assert newest(written) == {**behind, **ahead}
+
+
+def test_summaries_that_change_nothing_move_the_stamp_all_the_same() -> None:
+    """They are acknowledged: who opens the partition next must not look for them."""
+    state = SummaryPartition(900)
+    state.apply("0/pane/60", _pane(9, 5, 60))
+    state.stamp = 7
+    state.checkpoint()
+    state.apply("0/pane/60", _pane(9, 5, 60))
+    state.stamp = 8
+
+    rows, then = state.checkpoint()
+
+    assert rows == {}
+    assert held(then["stamp"] or b"")[0] == 8
+    assert state.checkpoint() == ({}, {})
 
 
 def test_a_stamp_whose_rows_are_not_all_there_does_not_count() -> None:
