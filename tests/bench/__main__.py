@@ -1,9 +1,10 @@
-"""`make bench`: what a worker costs, from Apache Kafka to its tables, with checkpoints, summaries and metrics on.
+"""`make bench`: what a million records cost, from Apache Kafka to tables; ours, and others in turn with it.
 
-The raw topic is filled first, then the worker starts: it never waits for input. CPU is the process's own (user and
-system) from ready until the last record is counted, checkpointed and acknowledged; start-up is left out. Every run is
-checked against DuckDB. Before each run comes one of Polars over the same lines in a file (tests/bench/limit.py):
-seconds differ from machine to machine and from hour to hour, the ratio of the two does not.
+Ours is measured end to end, with checkpoints, summaries and metrics on. The raw topic is filled first, then the worker
+starts: it never waits for input. CPU is the process's own (user and system) from ready until the last record is
+counted, checkpointed and acknowledged; start-up is left out. Every run is checked against DuckDB. Each turn begins with
+Polars over the same lines in a file (tests/bench/limit.py): seconds differ from machine to machine and from hour to
+hour, the ratio to those does not. The rest (tests/bench/contenders) takes one record a message, and fewer records.
 """
 
 from __future__ import annotations
@@ -13,13 +14,11 @@ import asyncio
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from uuid import uuid4
@@ -35,86 +34,89 @@ from streams.kafka import our_topics, prepare_topics
 from streams.names import Names
 from streams.settings import Topics
 from streams.sources.publish import Publisher
+from tests.bench.contenders import others
+from tests.bench.contenders.result import (
+    COLUMNS,
+    POLARS,
+    Load,
+    Outcome,
+    Result,
+    Skipped,
+    markdown,
+    rated,
+    report,
+    row,
+    sound,
+    summary,
+)
 from tests.kafka.broker import KafkaCluster, MissingError
 from tests.kafka.oracle import Oracle
 from tests.kafka.process import Vpcflow, sums
 
 LINES = 4_000_000
 QUICK_LINES = 1_000_000
+OURS = "vpcflow"
+NAMES = (OURS, *(one.name for one in others.OTHERS), POLARS)
 _MIB = 1024 * 1024
 _PAUSE = 0.25
 _SCRAPE_SECONDS = 15.0
 """As Prometheus does by default: a scrape costs the worker some CPU too."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """One contender's median run. verified: its totals equal DuckDB's, to the unit.
-
-    times_polars: the median of its CPU over that of the run of Polars before it.
-    """
-
-    contender: str
-    records: int
-    cpu_seconds_per_million: float
-    records_per_second: float
-    peak_rss_mb: float
-    verified: bool
-    times_polars: float = 1.0
-
-
-@dataclass(frozen=True)
-class Load:
-    """What is counted. lines of `version`, spread over `enis` ENIs."""
-
-    lines: int
-    enis: int
-    version: Version
-
-
 def main(arguments: Sequence[str]) -> int:
-    """Run, print a table, write JSON. 1: not verified, or Kafka is missing."""
+    """Run, print a table, write what was asked for. 1: something is not verified or broke, or Kafka is missing."""
     options = _options(arguments)
     lines = QUICK_LINES if options.quick else LINES
-    loads = [Load(lines, options.enis, version) for version in (2, 5)]
+    loads = [Load(lines, enis, version) for enis in options.enis for version in options.versions]
+    found = {one.name: others.look_for(one) for one in others.OTHERS if one.name in options.contenders}
     try:
         with KafkaCluster() as kafka:
-            results = [one for load in loads for one in asyncio.run(_contest(kafka.bootstrap, load, options.runs))]
+            outcomes = [one for load in loads for one in asyncio.run(_contest(kafka.bootstrap, load, options, found))]
     except MissingError as problem:
         Console(stderr=True).print(f"no benchmark without Apache Kafka: {problem}")
         return 1
-    _print(results)
-    if options.json:
-        report = {
-            "machine": f"{os.cpu_count()} CPUs, Python {platform.python_version()}",
-            "results": [asdict(one) for one in results],
-        }
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    return 0 if all(one.verified for one in results) else 1
+    _print(outcomes)
+    _write(options, outcomes, {name: one.version for name, one in found.items() if one.version})
+    return 0 if sound(outcomes) else 1
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_LINES:,} lines instead of {LINES:,}")
-    parser.add_argument("--enis", type=int, default=1000)
+    parser.add_argument("--enis", type=int, nargs="+", default=[1000], help="how many; several are several loads")
+    parser.add_argument("--versions", type=int, nargs="+", choices=(2, 5), default=[2, 5], help="of the lines")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "--contenders", nargs="+", choices=NAMES, default=NAMES, metavar="NAME",
+        help=f"of {', '.join(NAMES)}; the last runs always, for the ratio",
+    )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write the results to FILE")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table to FILE")
+    parser.add_argument("--plot", metavar="FILE", help="draw the results, as PNG or SVG")
     return parser.parse_args(arguments)
 
 
-async def _contest(bootstrap: str, load: Load, runs: int) -> list[Result]:
-    """Both contenders in turn, `runs` times: the median run of each."""
+async def _contest(
+    bootstrap: str, load: Load, options: argparse.Namespace, found: dict[str, others.Found]
+) -> list[Outcome]:
+    """All contenders in turn, `--runs` times: the median run of each."""
     chunks = list(bulk(load.lines, enis=load.enis, version=load.version))
-    pairs = [(_limit(load, chunks), await _run(bootstrap, load, chunks)) for _ in range(runs)]
-    ratio = statistics.median(ours.cpu_seconds_per_million / polars.cpu_seconds_per_million for polars, ours in pairs)
-    polars, ours = (_median(results) for results in zip(*pairs, strict=True))
-    return [replace(ours, times_polars=round(ratio, 2)), polars]
+    turns = []
+    for _ in range(options.runs):
+        limit = _limit(load, chunks)
+        turn: list[Outcome] = [await _run(bootstrap, load, chunks)] if OURS in options.contenders else []
+        turn += [await _other(bootstrap, one, load, options.quick, found) for one in others.OTHERS if one.name in found]
+        turns.append(rated([*turn, limit]))
+    return summary(turns)
 
 
-def _median(results: Sequence[Result]) -> Result:
-    middle = statistics.median_low(one.cpu_seconds_per_million for one in results)
-    chosen = next(one for one in results if one.cpu_seconds_per_million == middle)
-    return replace(chosen, verified=all(one.verified for one in results))
+async def _other(
+    bootstrap: str, contender: others.Contender, load: Load, quick: bool, found: dict[str, others.Found]
+) -> Outcome:
+    if reason := found[contender.name].reason:
+        return Skipped(contender.name, load.name, reason)
+    given = others.sample(load, contender.quick if quick else contender.records)
+    return await others.run(bootstrap, contender, load, given)
 
 
 def _limit(load: Load, chunks: Sequence[bytes]) -> Result:
@@ -125,7 +127,7 @@ def _limit(load: Load, chunks: Sequence[bytes]) -> Result:
         one_thread = {**os.environ, "POLARS_MAX_THREADS": "1"}
         found = json.loads(subprocess.run(command, check=True, capture_output=True, env=one_thread).stdout)
     return Result(
-        f"polars-file, v{load.version}", found["records"], round(found["cpu_seconds"] / found["records"] * 1e6, 2),
+        POLARS, load.name, found["records"], round(found["cpu_seconds"] / found["records"] * 1e6, 2),
         round(found["records"] / found["seconds"]), found["peak_rss_mb"], found["verified"],
     )  # fmt: skip
 
@@ -150,7 +152,7 @@ async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
         seconds, used = time.monotonic() - began, _cpu(process) - cpu
         verified = await _verified(worker, chunks, load.version)
     return Result(
-        f"vpcflow, v{load.version}, {load.enis} ENIs", load.lines, round(used / load.lines * 1e6, 2),
+        OURS, load.name, load.lines, round(used / load.lines * 1e6, 2),
         round(load.lines / seconds), round(peak / _MIB), verified,
     )  # fmt: skip
 
@@ -200,15 +202,33 @@ async def _verified(worker: Vpcflow, chunks: Sequence[bytes], version: Version) 
     return False
 
 
-def _print(results: Sequence[Result]) -> None:
-    table = Table("contender", "records", "CPU-s per million", "times Polars", "records/s", "peak RSS, MB", "verified")
-    for one in results:
-        verified = "yes" if one.verified else "NO"
-        table.add_row(
-            one.contender, f"{one.records:,}", f"{one.cpu_seconds_per_million:.2f}", f"{one.times_polars:.2f}",
-            f"{one.records_per_second:,}", f"{one.peak_rss_mb:.0f}", verified,
-        )  # fmt: skip
-    Console(width=110).print(table)
+def _print(outcomes: Sequence[Outcome]) -> None:
+    table = Table(*COLUMNS)
+    for one in outcomes:
+        table.add_row(*row(one))
+    Console(width=120).print(table)
+
+
+def _write(options: argparse.Namespace, outcomes: Sequence[Outcome], versions: dict[str, str]) -> None:
+    machine = f"{os.cpu_count()} CPUs, Python {platform.python_version()}"
+    found = report(outcomes, machine, versions)
+    if options.json:
+        Path(options.json).write_text(found, "utf-8")
+    if options.markdown:
+        Path(options.markdown).write_text(markdown(outcomes), "utf-8")
+    if options.plot:
+        _plot(options.plot, found)
+
+
+def _plot(path: str, found: str) -> None:
+    """In the contenders' environment, where matplotlib is; without it there is no plot, and that is said."""
+    if not others.PYTHON.exists():
+        print(f"no plot without {others.ENVIRONMENT.name}, which `make bench` installs")
+        return
+    command = [str(others.PYTHON), "-m", "tests.bench.contenders.plot", str(Path(path).absolute())]
+    done = subprocess.run(command, input=found, capture_output=True, text=True, check=False, cwd=others.ROOT)
+    if done.returncode:
+        print(f"no plot: {done.stderr.strip()}")
 
 
 if __name__ == "__main__":
