@@ -86,7 +86,7 @@ _A_RUN = f"""## A run
   in their changelog. Each bad line is one dead letter, by id.
 - **All the time.** Every second or two all workers are asked: no figure of a key or a partition is ever above what all
   the input gives, and no more lines are counted than were sent.
-- **No full disk.** A worker keeps no state on disk. The brokers do, and three copies of it.
+- **No full disk.** A worker writes no file (`tests/kafka/test_failures.py`). The brokers do, and three copies of each.
 """
 
 _RECOVERY = """## Recovery
