@@ -97,8 +97,10 @@ def test_a_contender_that_is_here_has_a_version() -> None:
     assert not found.reason
 
 
-def test_a_contender_that_can_not_be_imported_says_why() -> None:
-    assert look_for(_here("no_such_package")) == Found("", "ModuleNotFoundError: No module named 'no_such_package'")
+def test_a_contender_that_can_not_be_imported_says_why(tmp_path: Path) -> None:
+    found = look_for(_here("no_such_package"), tmp_path / "none")
+
+    assert found == Found("", "ModuleNotFoundError: No module named 'no_such_package'")
 
 
 def test_without_an_environment_the_end_of_its_installation_says_why(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_without_an_environment_the_end_of_its_installation_says_why(tmp_path: P
     log.write_text("resolving\nerror: no network\n\n", "utf-8")
     nowhere = replace(_here("pytest"), python=tmp_path / "python")
 
-    assert look_for(nowhere, log) == Found("", "error: no network")
+    assert look_for(nowhere, log) == look_for(_here("no_such_package"), log) == Found("", "error: no network")
     assert look_for(nowhere, tmp_path / "none").reason
 
 

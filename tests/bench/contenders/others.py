@@ -73,11 +73,14 @@ class Sample(NamedTuple):
 
 def look_for(contender: Contender, log: Path = INSTALL_LOG) -> Found:
     """log: what installing the environment said, there only when it failed."""
+    installing = _last_line(log.read_text("utf-8")) if log.exists() else ""
     if not contender.python.exists():
-        return Found("", _last_line(log.read_text("utf-8") if log.exists() else "") or "`make bench` installs it")
+        return Found("", installing or "`make bench` installs it")
     code = f"import {contender.package}, importlib.metadata as m; print(m.version({contender.distribution!r}))"
     done = subprocess.run([str(contender.python), "-c", code], capture_output=True, text=True, check=False)
-    return Found("", _last_line(done.stderr)) if done.returncode else Found(_last_line(done.stdout), "")
+    if done.returncode:
+        return Found("", installing or _last_line(done.stderr))
+    return Found(_last_line(done.stdout), "")
 
 
 def sample(load: Load, records: int) -> Sample:
