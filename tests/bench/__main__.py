@@ -32,7 +32,7 @@ from streams.core.raw import Origin, RawMessage, digest
 from streams.generate import FORMATS, Version, bulk
 from streams.kafka import our_topics, prepare_topics
 from streams.names import Names
-from streams.settings import Topics
+from streams.settings import Budget, Topics
 from streams.sources.publish import Publisher
 from tests.bench.contenders import others
 from tests.bench.contenders.result import (
@@ -57,6 +57,7 @@ LINES = 4_000_000
 QUICK_LINES = 1_000_000
 OURS = "vpcflow"
 NAMES = (OURS, *(one.name for one in others.OTHERS), POLARS)
+_ENI_SERIES = Budget().eni_series
 _MIB = 1024 * 1024
 _PAUSE = 0.25
 _SCRAPE_SECONDS = 15.0
@@ -136,7 +137,12 @@ async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
     """Another prefix of topics, so another group, for each run."""
     names = Names(f"bench-{uuid4().hex[:8]}")
     await fill(bootstrap, names, chunks, load.version)
-    environ = {"VPCFLOW_TOPICS__PREFIX": names.prefix, "VPCFLOW_BUDGET__PORT_SERIES": "20000"}
+    environ = {
+        "VPCFLOW_TOPICS__PREFIX": names.prefix,
+        # A series for each: what is summed in the row `other` could not be compared.
+        "VPCFLOW_BUDGET__PORT_SERIES": "20000",
+        "VPCFLOW_BUDGET__ENI_SERIES": str(max(_ENI_SERIES, load.enis)),
+    }
     with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=environ) as worker:
         process = psutil.Process(worker.pid)
         await ready(worker)
