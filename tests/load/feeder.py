@@ -30,16 +30,11 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Plan:
-    """first, steps: which ones. rate: steps a second, 0: as fast as the broker takes them.
-
-    back: whole rounds of KINDS steps are a minute of event time each, so many minutes back for the first; 0: all are
-    of the minute in which they are sent.
-    """
+    """first, steps: which ones. rate: steps a second, 0: as fast as the broker takes them."""
 
     first: int
     steps: int
     rate: float = 0.0
-    back: int = 0
 
     def arguments(self) -> list[str]:
         """Of the command."""
@@ -75,11 +70,10 @@ class Feeder:
 
     def _step(self, plan: Plan, number: int) -> Iterator[tuple[int, bytes]]:
         now, step = time.time(), plan.first + number
-        ago = plan.back - number // KINDS if plan.back else 0
         for partition in range(self.partitions):
             origin = Origin("generator", f"load/{partition}", f"{step:0{_DIGITS}}")
             # The last minute that is over: nothing is of the future.
-            yield partition, self.moulds[step % KINDS].copy(int(now) // _MINUTE - 1 - ago, origin, int(now * 1000))
+            yield partition, self.moulds[step % KINDS].copy(int(now) // _MINUTE - 1, origin, int(now * 1000))
 
 
 async def _until(moment: float) -> None:
@@ -93,13 +87,13 @@ async def _main(arguments: Sequence[str]) -> None:
     parser.add_argument("bootstrap")
     parser.add_argument("topic")
     parser.add_argument("partitions", type=int)
-    for name, kind in (("first", int), ("steps", int), ("rate", float), ("back", int)):
+    for name, kind in (("first", int), ("steps", int), ("rate", float)):
         parser.add_argument(f"--{name}", type=kind, default=0)
     options = parser.parse_args(arguments)
     client = AIOKafkaClient(bootstrap_servers=options.bootstrap, request_timeout_ms=_TIMEOUT_MS)
     await client.bootstrap()
     try:
-        plan = Plan(options.first, options.steps, options.rate, options.back)
+        plan = Plan(options.first, options.steps, options.rate)
         seconds = await Feeder(client, options.topic, options.partitions).run(plan)
     finally:
         await client.close()

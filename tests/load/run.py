@@ -16,7 +16,7 @@ from streams.names import Names
 from streams.settings import Topics
 from tests.kafka.process import ROOT, Vpcflow, sums
 from tests.load import feeder
-from tests.load.batches import KINDS, LINES, Truth, between, differences, kinds, truth
+from tests.load.batches import LINES, Truth, between, differences, kinds, truth
 from tests.load.judge import Look, Overload, Soak, slope
 from tests.load.watch import Watch
 
@@ -32,11 +32,20 @@ _TABLES_SECONDS = 30.0
 """So long after lines are counted they are in the tables at the latest."""
 _READY_SECONDS = 60.0
 _DRAIN_SECONDS = 120.0
+_SLOW = 20_000
+"""Lines a second that any machine takes."""
 _WARM = 0.2
 """Part of the backlog that does not count for the capacity: libraries are loaded, buffers made."""
-_HISTORY_MINUTES = 140
-"""More than what is kept apart (panes.retained and the lateness): from then on, for each pane that comes one goes."""
-_ORIGINS = 2048
+_STEADY = {
+    "VPCFLOW_PANES__RETAINED": "5",
+    "VPCFLOW_PANES__LATENESS_SECONDS": "120",
+    "VPCFLOW_BUDGET__ORIGINS": "2048",
+}
+"""What is kept by time or by count is full within minutes. By default that takes 2 hours and 15 minutes (panes) and, at
+half load, more hours (origins): until then memory must grow.
+"""
+_STEADY_SECONDS = 480.0
+"""When it is."""
 _SEGMENT, _RETAINED = 64 * 1024 * 1024, 512 * 1024 * 1024
 
 
@@ -58,7 +67,11 @@ class SoakPlan:
     part: float = 0.5
     backlog: int = 800
     every: float = 10.0
-    history: int = _HISTORY_MINUTES
+
+    @property
+    def warmup(self) -> float:
+        """Seconds that are left out."""
+        return max(self.seconds / 4, _STEADY_SECONDS)
 
 
 @dataclass
@@ -84,9 +97,9 @@ class Source:
         asyncio.run(prepare_topics(self.bootstrap, specs, {}, tell))
 
     @contextmanager
-    def feed(self, steps: int, rate: float = 0.0, back: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    def feed(self, steps: int, rate: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
         """A feeder at work; it is ended when `with` is left before it has ended itself."""
-        plan = feeder.Plan(self.steps, steps, rate, back)
+        plan = feeder.Plan(self.steps, steps, rate)
         command = [sys.executable, "-m", "tests.load.feeder", self.bootstrap, Names(self.prefix).raw, str(PARTITIONS)]
         with subprocess.Popen([*command, *plan.arguments()], stdout=subprocess.PIPE, cwd=ROOT) as process:
             try:
@@ -95,9 +108,9 @@ class Source:
                 process.kill()
         self.steps += steps
 
-    def fill(self, steps: int, back: int = 0) -> None:
+    def fill(self, steps: int) -> None:
         """Feed as fast as the broker takes it, and wait."""
-        with self.feed(steps, back=back) as process:
+        with self.feed(steps) as process:
             _ended_well(process)
 
     def worker(self, **environ: str) -> Vpcflow:
@@ -114,7 +127,7 @@ def overload(bootstrap: str, plan: OverloadPlan, tell: Tell) -> Overload:
     source.prepare({}, tell)
     source.fill(plan.backlog)
     with source.worker() as worker, _ready_watch(worker, 1.0) as watch:
-        capacity = _capacity(watch, 0, source.sent)
+        capacity = _capacity(watch, source.sent)
         steps = max(1, round(plan.times * capacity * plan.seconds / STEP))
         tell(f"it takes {capacity:,.0f} lines/s; {steps * STEP:,} are sent in {plan.seconds:g} s")
         begins = time.monotonic()
@@ -133,20 +146,13 @@ def overload(bootstrap: str, plan: OverloadPlan, tell: Tell) -> Overload:
 
 
 def soak(bootstrap: str, plan: SoakPlan, tell: Tell) -> Soak:
-    """Half of what a worker takes, in a steady state from the beginning. In the main thread.
-
-    The tables are filled with the history that they keep first; and so that the set of origins is full as well, which
-    would take hours at this rate, it is a small one.
-    """
+    """Half of what a worker takes, most of the time in a steady state. In the main thread."""
     source, made = Source(bootstrap, f"soak-{uuid4().hex[:8]}"), truth(kinds())
     source.prepare({"retention.bytes": str(_RETAINED), "segment.bytes": str(_SEGMENT)}, tell)
-    source.fill(plan.history * KINDS, back=plan.history)
-    history = source.sent
     source.fill(plan.backlog)
-    with source.worker(VPCFLOW_BUDGET__ORIGINS=str(_ORIGINS)) as worker:
+    with source.worker(**_STEADY) as worker:
         with _ready_watch(worker, 1.0) as watch:
-            _wait(lambda: watch.looks[-1].counted > history, watch, _history_seconds(history))
-            capacity = _capacity(watch, history, source.sent)
+            capacity = _capacity(watch, source.sent)
             _wait(lambda: watch.looks[-1].counted >= source.sent, watch, _DRAIN_SECONDS)
         steps = max(1, round(plan.part * capacity * plan.seconds / STEP))
         tell(f"it takes {capacity:,.0f} lines/s; {steps * STEP:,} are sent in {plan.seconds:g} s")
@@ -158,15 +164,11 @@ def soak(bootstrap: str, plan: SoakPlan, tell: Tell) -> Soak:
             ends = time.monotonic()
             _wait(lambda: watch.looks[-1].counted >= source.sent, watch, _DRAIN_SECONDS)
             wrong = _exact(worker, source, made)
-        warm = plan.seconds / 4
-        looks = [look for look in watch.looks if begins + warm <= look.at <= ends]
+        looks = [look for look in watch.looks if begins + plan.warmup <= look.at <= ends]
         counted = watch.looks[-1].counted
-    return Soak(capacity, steps * STEP / (ends - begins), ends - begins, warm, looks, source.sent, counted, wrong)
-
-
-def _history_seconds(lines: int) -> float:
-    slow = 20_000
-    return _READY_SECONDS + lines / slow
+    return Soak(
+        capacity, steps * STEP / (ends - begins), ends - begins, plan.warmup, looks, source.sent, counted, wrong
+    )
 
 
 @contextmanager
@@ -180,10 +182,11 @@ def _ready_watch(worker: Vpcflow, every: float) -> Iterator[Watch]:
         yield watch
 
 
-def _capacity(watch: Watch, low: int, high: int) -> float:
-    """Lines a second between two counts of lines, its warm-up left out."""
-    first, last = low + _WARM * (high - low), high - STEP
-    assert _wait(lambda: watch.looks[-1].counted >= last, watch, _history_seconds(high - low)), "the backlog stays"
+def _capacity(watch: Watch, backlog: int) -> float:
+    """Lines a second from a backlog of so many lines, the beginning left out."""
+    first, last = _WARM * backlog, backlog - STEP
+    seconds = _READY_SECONDS + backlog / _SLOW
+    assert _wait(lambda: watch.looks[-1].counted >= last, watch, seconds), "the backlog stays"
     seen = [look for look in watch.looks if first <= look.counted <= last]
     return slope([(look.at, look.counted) for look in seen])
 
