@@ -10,7 +10,7 @@ from statistics import mean, median
 
 HOUR = 3600.0
 GROWS = {"files": ("open files", 0), "threads": ("threads", 2), "series": ("series", 0)}
-"""What may be no more at the end than after the warm-up, by so many. Polars starts and ends threads as it needs them."""
+"""What is not more by the end than after the warm-up, but for so many: Polars starts and ends threads as it needs."""
 
 _PARTS = 5
 _TELLS = 0.9

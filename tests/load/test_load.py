@@ -14,11 +14,11 @@ from streams.metrics import Exposition, Instruments, Snapshot
 from tests.kafka.oracle import Oracle, Sums
 from tests.load.batches import KINDS, LINES, Mould, Truth, between, differences, kinds, moved, times, truth
 from tests.load.judge import (
+    GROWS,
     Bounds,
     Look,
     Overload,
     Soak,
-    growth,
     lag_grows,
     overload_faults,
     slope,
