@@ -77,7 +77,7 @@ async def _counted(bootstrap: str, topic: str, meter: Meter, folder: str) -> Non
 
 
 async def _all_counted(meter: Meter) -> None:
-    """It may never be: once, on a busy machine, all offsets were committed and the count was not full. Why is not known."""
+    """Once, on a busy machine, they never were, though all offsets were committed. Why is not known."""
     left, since = meter.left, 0.0
     while meter.left:
         await asyncio.sleep(_PAUSE)
