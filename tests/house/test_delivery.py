@@ -21,7 +21,10 @@ from tests.kafka.broker import POM, VERSION
 
 COMPOSE = ROOT / "docker-compose.yml"
 TARGETS = {"help", "setup", "run", "test", "check", "bench", "fuzz", "docs", "lock", "clean"}
-LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-uv.lock", "requirements-fuzz.lock"]
+LOCKS = [
+    "requirements.lock", "requirements-dev.lock", "requirements-uv.lock", "requirements-fuzz.lock",
+    "requirements-bench.lock",
+]  # fmt: skip
 
 Service = dict[str, object]
 
