@@ -30,6 +30,9 @@ from tests.load.run import STEP, OverloadPlan, overload, uncounted
 from tests.load.watch import scraped
 
 SHORT = OverloadPlan(seconds=8.0, backlog=120, drain=150.0)
+PATIENT = Bounds(scrape_seconds=5.0)
+"""Of a machine that may have other tests to run: the second is for `make overload`, which has it for itself."""
+
 KEY = ("eni-1", "ACCEPT")
 
 
@@ -38,7 +41,7 @@ def test_five_times_what_a_worker_takes_is_counted_to_the_unit_with_the_lag_told
     """It drains whole: every line is counted once, and the sums of all ENIs and ports are those of DuckDB."""
     run = overload(apache_kafka, SHORT, print)
 
-    assert overload_faults(run, Bounds()) == []
+    assert overload_faults(run, PATIENT) == []
     assert run.counted == run.sent > SHORT.backlog * STEP
     assert max(look.waiting for look in run.overloaded) > 1000
 
