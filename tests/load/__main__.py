@@ -57,7 +57,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     common.add_argument("--backlog", type=int, default=more.backlog, help="steps that the capacity is measured with")
     common.add_argument("--rss", type=float, default=bounds.rss_mb, help="MB that it may take")
     common.add_argument("--scrape", type=float, default=bounds.scrape_seconds, help="seconds that a scrape stays under")
-    common.add_argument("--slope", type=float, default=bounds.rss_slope_mb, help="MB an hour that RSS grows less than")
+    common.add_argument(
+        "--slope", type=float, default=bounds.slope_mb, help="MB an hour that held memory grows less than"
+    )
     common.add_argument("--json", metavar="FILE", help="write every look to FILE")
     common.add_argument("--markdown", metavar="FILE", help="write the figures to their section of a page")
     common.add_argument("--note", default="", help="what else the machine did meanwhile, for the page")

@@ -17,6 +17,10 @@ records end in one of the two minutes before the one in which it is sent. A scra
 seconds apart in the soak. The soak keeps 5 closed panes, 2 minutes of lateness and 2,048 origins a partition: what is
 kept by time or by count is full within minutes then, where it takes hours by default. A run fails when a bound is
 broken.
+
+The allocator of Polars gives memory back with `MADV_FREE`. Linux takes such pages when somebody needs them and counts
+them as RSS until then (`LazyFree` in `/proc/PID/smaps_rollup`): on an idle machine RSS creeps up while the worker holds
+no more. The soak judges what is held.
 """
 _SECTIONS = ("Overload", "Soak")
 
@@ -49,12 +53,13 @@ def soak_rows(run: Soak, faults: Sequence[str]) -> Rows:
     return [
         ("it takes, from a backlog", f"{run.capacity:,.0f} lines/s"),
         ("sent", f"{run.rate:,.0f} lines/s ({run.rate / run.capacity:.2f} of it) for {run.seconds:,.0f} s"),
-        ("warm-up, left out below", f"{run.warmup:,.0f} s"),
+        ("warm-up, left out below", f"{run.warmup:,.0f} s; {len(run.looks)} looks after it"),
         ("lines sent in all", f"{run.sent:,}"),
         ("lines counted", f"{run.counted:,}"),
         ("RSS after the warm-up, at the end", f"{first.rss_mb:.0f} MB, {last.rss_mb:.0f} MB"),
         ("peak RSS", f"{max(look.peak_mb for look in run.looks):.0f} MB"),
-        ("**slope of RSS**, least squares", _slope(run)),
+        ("slope of RSS, least squares", _slope(run, "rss_mb")),
+        ("**slope of what is held**: RSS without pages given back", f"**{_slope(run, 'held_mb')}**"),
         *(
             (f"{what}: at the end, growth", f"{getattr(last, name)}, {growth(run.looks, name):+g}")
             for name, (what, _) in GROWS.items()
@@ -98,9 +103,8 @@ def _rss(looks: Sequence[Look]) -> str:
     return f"{looks[0].rss_mb:.0f} MB, {looks[-1].rss_mb:.0f} MB"
 
 
-def _slope(run: Soak) -> str:
-    error = f"standard error {run.rss_slope_error_mb:.2f}"
-    return f"**{run.rss_slope_mb:+.2f} MB an hour**, {error}, {len(run.looks)} looks"
+def _slope(run: Soak, name: str) -> str:
+    return f"{run.slope_mb(name):+.2f} MB an hour, standard error {run.slope_error_mb(name):.2f}"
 
 
 def _scrapes(looks: Iterable[Look]) -> list[float]:

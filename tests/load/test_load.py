@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from tests.load.judge import (
 )
 from tests.load.report import overload_rows, page, soak_rows
 from tests.load.run import STEP, OverloadPlan, overload, uncounted
-from tests.load.watch import scraped
+from tests.load.watch import given_back, scraped
 
 SHORT = OverloadPlan(seconds=8.0, backlog=120, drain=150.0)
 PATIENT = Bounds(scrape_seconds=5.0)
@@ -141,13 +142,27 @@ def test_the_error_of_a_slope_is_that_of_the_textbook() -> None:
     assert slope_error([(0, 1.0), (1, 2.0)]) == 0
 
 
-def test_memory_that_grows_by_a_megabyte_an_hour_breaks_a_bound() -> None:
-    def creeping(mb_an_hour: float) -> Soak:
-        return _soak(looks=[replace(look, rss_mb=300 + look.at * mb_an_hour / 3600) for look in _soak().looks])
+def _creeping(mb_an_hour: float, given_back: float = 0.0) -> Soak:
+    """given_back: MB an hour of it that the kernel only has not taken yet."""
+    return _soak(
+        looks=[
+            replace(look, rss_mb=300 + look.at * mb_an_hour / 3600, given_mb=look.at * given_back / 3600)
+            for look in _soak().looks
+        ]
+    )
 
-    assert creeping(1.5).rss_slope_mb == pytest.approx(1.5)
-    assert soak_faults(creeping(0.9), Bounds()) == []
-    assert soak_faults(creeping(1.1), Bounds()) == ["memory grows by 1.10 MB an hour, less than 1 is allowed"]
+
+def test_memory_that_grows_by_a_megabyte_an_hour_breaks_a_bound() -> None:
+    assert _creeping(1.5).slope_mb("rss_mb") == pytest.approx(1.5)
+    assert soak_faults(_creeping(0.9), Bounds()) == []
+    assert soak_faults(_creeping(1.1), Bounds()) == ["memory grows by 1.10 MB an hour, less than 1 is allowed"]
+
+
+def test_pages_that_were_given_back_are_no_growth_but_what_grows_beside_them_is() -> None:
+    assert soak_faults(_creeping(20.0, given_back=19.5), Bounds()) == []
+    assert soak_faults(_creeping(20.0, given_back=18.0), Bounds()) == [
+        "memory grows by 2.00 MB an hour, less than 1 is allowed"
+    ]
 
 
 @pytest.mark.parametrize("name", GROWS)
@@ -264,6 +279,16 @@ def test_a_scrape_is_read_as_the_worker_writes_it() -> None:
     assert (found.lag, found.lines, found.ready, found.lost) == ({0: 5, 3: 7}, {3: 10}, True, 2)
     assert found.series == len([line for line in (text + lines).splitlines() if line and not line.startswith("#")])
     assert not scraped(text.replace("vpcflow_ready 1.0", "vpcflow_ready 0.0")).ready
+
+
+def test_what_was_given_back_is_read_as_linux_writes_it_and_is_nothing_elsewhere(tmp_path: Path) -> None:
+    rollup = tmp_path / "smaps_rollup"
+    rollup.write_text(
+        "Rss:              252 kB\nPrivate_Dirty:    181 kB\nLazyFree:          19 kB\nSwap:  0 kB\n", "ascii"
+    )
+
+    assert given_back(rollup) == 19 * 1024
+    assert given_back(tmp_path / "nothing") == 0
 
 
 def test_a_section_of_the_page_is_written_anew_and_the_other_one_stays() -> None:

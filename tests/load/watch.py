@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import psutil
@@ -78,7 +79,14 @@ class Watch:
         rss = self._process.memory_info().rss
         peak, self._peak = max(self._peak, rss), 0
         told, files, threads = scraped(text), self._process.num_fds(), self._process.num_threads()
-        return Look(at, seconds, rss / MB, peak / MB, files=files, threads=threads, **told._asdict())
+        given = given_back(Path(f"/proc/{self._process.pid}/smaps_rollup")) / MB
+        return Look(at, seconds, rss / MB, peak / MB, files=files, threads=threads, given_mb=given, **told._asdict())
+
+
+def given_back(rollup: Path) -> int:
+    """Bytes of RSS that the kernel may take at any time. 0 where it does not say so: not on Linux."""
+    found = re.search(r"^LazyFree:\s+(\d+) kB$", rollup.read_text("ascii") if rollup.exists() else "", re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 class Scraped(NamedTuple):
