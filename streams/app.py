@@ -136,8 +136,8 @@ def _format(text: str) -> Format | None:
 def plan(settings: Settings) -> Plan:
     """The worker's settings."""
     return Plan(
-        names=Names(settings.topics.prefix), raw_partitions=settings.topics.raw_partitions,
-        summary_partitions=settings.topics.summary_partitions, policy=policy(settings),
+        names=Names(settings.topics.prefix), summary_partitions=settings.topics.summary_partitions,
+        policy=policy(settings),
         flush_seconds=settings.checkpoint.summary_seconds, checkpoint_seconds=settings.checkpoint.seconds,
         idle_seconds=settings.panes.idle_seconds,
         session_seconds=_EMBEDDED_SESSION if settings.broker.url == EMBEDDED else settings.group.session_seconds,

@@ -57,7 +57,6 @@ class Plan:
     """What a worker runs. flush_seconds, checkpoint_seconds: see agents.loop."""
 
     names: Names
-    raw_partitions: int
     summary_partitions: int
     policy: Policy
     flush_seconds: float = 1.0
@@ -212,6 +211,7 @@ class Worker:
         mine = {loop.topic: partitions_of(loop.topic, assigned) for loop in self._loops}
         log.info("partitions assigned: %s", ", ".join(f"{topic} {mine[topic]}" for topic in mine))
         self._opening = asyncio.create_task(self._open(mine))
+        self._opening.add_done_callback(self._was_opening)
 
     async def _no_opening(self) -> None:
         if self._opening is not None:
@@ -223,9 +223,8 @@ class Worker:
         for loop in self._loops:
             try:
                 await loop.open(partitions[loop.topic])
-            except Exception as problem:  # noqa: BLE001 - whatever it is, it is fatal and told
-                self._fail(await self._explained(loop, problem))
-                return
+            except Exception as problem:
+                raise await self._explained(loop, problem) from problem
         self._instruments.recovered(time.monotonic() - began)
 
     async def _run(self, loop: Loop[Any]) -> None:
@@ -266,7 +265,10 @@ class Worker:
         if not isinstance(problem, _UNREADABLE):
             return problem
         topic = loop.changelog.topics[0]
-        read = await self.stored(topic, loop.topic, partitions_of(loop.topic, self.app.consumer.assignment()))
+        try:
+            read = await self.stored(topic, loop.topic, partitions_of(loop.topic, self.app.consumer.assignment()))
+        except _BROKEN as gone:
+            return self._lost(gone)
         found = await loop.in_core(_unreadable, loop, read)
         if found is None:
             return problem
@@ -286,6 +288,10 @@ class Worker:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not (self._stopping or task.cancelled()):
             self._fail(task.exception() or RuntimeError(f"{task.get_name()} ended"))
+
+    def _was_opening(self, task: asyncio.Task[None]) -> None:
+        if not (self._stopping or task.cancelled()) and (problem := task.exception()):
+            self._fail(problem)
 
     def _fail(self, problem: BaseException) -> None:
         if self.failed is not None and not self.failed.done():
@@ -374,8 +380,6 @@ def _faust_app(bootstrap: str, client: Client, plan: Plan) -> faust.App:
         stream_buffer_maxsize=8,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
-        table_cleanup_interval=3600.0,
-        table_standby_replicas=0,
         worker_redirect_stdouts=False,
     )
     app.transport.Consumer, app.transport.Producer = _Consumer, _Producer  # type: ignore[misc]  # of this transport only
