@@ -387,12 +387,14 @@ def _faust_app(bootstrap: str, client: Client, plan: Plan) -> faust.App:
 
 
 class _App(faust.App):
+    logger = logging.getLogger("faust.app")  # else it would be ours, by the module
+
     def _create_directories(self) -> None:
         """None: state is in Kafka, and a full disk or a read-only one is nothing to a worker."""
 
 
 class _Thread(AIOKafkaConsumerThread):
-    logger = logging.getLogger("faust.consumer")  # else it would be ours, by the module
+    logger = logging.getLogger("faust.consumer")
 
     def on_crash(self, msg: str, *fmt: Any, **_: Any) -> None:  # noqa: ANN401 - mode's
         """Instead of a traceback on stderr: what broke is told by whoever waits for the consumer."""
@@ -412,6 +414,7 @@ class _Producer(Producer):
     An idempotent producer's does not. The embedded broker knows none; nothing is held up on the way to it.
     """
 
+    logger = logging.getLogger("faust.producer")
     _idempotent = True
 
     def _settings_extra(self) -> Mapping[str, Any]:

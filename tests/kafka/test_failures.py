@@ -48,7 +48,7 @@ def _not_ready(process: Vpcflow, reason: str) -> bool:
 
 def _said_once(process: Vpcflow, line: str) -> bool:
     """Whether it said `line` once, and nothing that only somebody who knows its libraries understands."""
-    foreign = [word for word in ("Traceback", "aiokafka", "faust", "mode.") if word in process.printed()]
+    foreign = [word for word in ("Traceback", "aiokafka", "faust", "mode.", "[^") if word in process.printed()]
     assert foreign == [], process.printed()
     return process.printed().count(line) == 1
 
@@ -103,6 +103,7 @@ async def test_a_worker_that_was_stopped_leaves_its_partitions_at_once(apache_ka
         began = time.monotonic()
         assert first.end(signal.SIGTERM) == 0
         assert time.monotonic() - began < 10
+        assert _said_once(first, "partitions assigned: ")
     with Vpcflow(*command, environ=environ) as second:
         await until("recovered", partial(_ready, second))
         assert time.monotonic() - began < 25
