@@ -106,6 +106,7 @@ def _busy() -> tuple[Instruments, Exposition, Snapshot]:
     instruments.foreign_summary()
     instruments.visible(1.5)
     instruments.checkpoint("combine", 0.2, 5000)
+    instruments.loop_lag(0.02)
     instruments.delays(folded.delays, folded.delay_sum)
     return instruments, exposition, _snapshot([state])
 
