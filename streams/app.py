@@ -29,6 +29,7 @@ from streams.embedded import embedded_broker
 from streams.feeds import Replay
 from streams.kafka import BrokerError, Contact, Options, client_options, our_topics, prepare_topics, tells_no_login
 from streams.live import View
+from streams.looplag import watch_lag
 from streams.metrics import Exposition, Instruments, Snapshot
 from streams.names import Names
 from streams.server import Server, health_routes
@@ -348,6 +349,7 @@ async def _start(
     """HTTP first: health is answered while the broker is waited for. What is stopped last is started first."""
     bootstrap = await stack.enter_async_context(_broker(settings, tell))
     running = _assembled(settings, parts, bootstrap, ending)
+    stack.push_async_callback(_cancelled, asyncio.create_task(watch_lag(running.instruments.loop_lag)))
     tls = _tls(settings) if parts.ingest else None
     server = Server(settings.listen, _routes(settings, parts, running), RUNNER_OPTIONS, tls)
     await server.start()

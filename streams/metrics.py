@@ -82,12 +82,14 @@ METRICS = {
         Declared("vpcflow_series_evicted_total", "counter", ("table",), "Keys whose series ended because they were silent for longer than the TTL."),
         Declared("vpcflow_retained_panes", "gauge", ("partition",), "Panes that a summary partition keeps apart."),
         Declared("vpcflow_foreign_summaries_total", "counter", (), "Messages on the summaries topic that are not ours."),
+        Declared("vpcflow_event_loop_lag_seconds", "histogram", (), "How much later than asked a timer of the event loop ran, ten times a second: so long requests and messages waited."),
         Declared("vpcflow_ready", "gauge", (), "1: tables recovered and progress being made."),
     )
 }  # fmt: skip
 
 _LATENCY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300)
 _DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _SIZE_BUCKETS = tuple(4**n * 1024 for n in range(10))
 
 
@@ -127,6 +129,7 @@ class Instruments:
         self._checkpoints = self._gauge("vpcflow_checkpoint_last_timestamp_seconds")
         self._assignments = self._counter("vpcflow_assignments_total")
         self._recovery = self._histogram("vpcflow_recovery_duration_seconds", _DURATION_BUCKETS)
+        self._lag = self._histogram("vpcflow_event_loop_lag_seconds", _LAG_BUCKETS)
         self._delays = [0] * (len(DELAY_BUCKETS) + 1)
         self._delay_sum = 0
 
@@ -167,6 +170,10 @@ class Instruments:
     def recovered(self, seconds: float) -> None:
         """All tables are whole, so long after the partitions came."""
         self._recovery.observe(seconds)
+
+    def loop_lag(self, seconds: float) -> None:
+        """A timer of the event loop ran so much later than asked."""
+        self._lag.observe(seconds)
 
     def delays(self, counts: Sequence[int], total: int) -> None:
         """Delivery delays of some records: counts for DELAY_BUCKETS and above, and their sum in seconds."""
