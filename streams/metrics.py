@@ -22,8 +22,10 @@ from streams.core import direction, tables
 from streams.core.budget import SeriesBudget
 from streams.core.combine import DELAY_BUCKETS, Meta
 from streams.core.facts import INFO_FIELDS
+from streams.core.known import INFO_SCHEMA
 from streams.core.protocols import protocol_name
 from streams.core.tables import TABLES, Frames
+from streams.exposition import family_text, label_sets
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and the tables' counters are older
 
@@ -103,7 +105,7 @@ class Snapshot:
 
     metas: Mapping[int, Meta] = field(default_factory=dict)
     totals: Frames = field(default_factory=tables.empty_frames)
-    info: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"eni": pl.String}))
+    info: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=INFO_SCHEMA))
     lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
     closed_before: Mapping[int, int | None] = field(default_factory=dict)
     panes: Mapping[int, int] = field(default_factory=dict)
@@ -208,31 +210,37 @@ class Exposition(Collector):
         self._instruments = instruments
         self._budgets = {name: SeriesBudget(table, limits[name], ttl) for name, table in TABLES.items()}
         self._evicted = dict.fromkeys(TABLES, 0)
-        self._snapshot = Snapshot()
+        self._small: list[Metric] = []
         instruments.registry.register(self)
 
     def render(self, snapshot: Snapshot) -> bytes:
         """The text of a scrape (Prometheus text format 0.0.4). One caller at a time."""
-        self._snapshot = snapshot
-        return generate_latest(self._instruments.registry)
+        views = {name: budget.view(snapshot.totals[name]) for name, budget in self._budgets.items()}
+        for name, view in views.items():
+            self._evicted[name] += view.evicted
+        self._small = [
+            self._instruments.delay_family(),
+            *_meta_families(snapshot.metas),
+            _family("vpcflow_series", {(name,): view.rows.height for name, view in views.items()}),
+            _family("vpcflow_series_evicted_total", {(name,): count for name, count in self._evicted.items()}),
+            *_shell_families(snapshot),
+        ]
+        return b"".join(
+            [
+                generate_latest(self._instruments.registry),
+                *_table_texts("eni", _labelled_enis(views["eni"].rows)),
+                *_table_texts("port", _labelled_ports(views["port"].rows)),
+                *_eni_texts(views["eni"].rows, snapshot.info),
+            ]
+        )
 
     def describe(self) -> Iterable[Metric]:
         """Nothing beforehand: collecting needs a snapshot."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """All families that come from the tables."""
-        yield self._instruments.delay_family()
-        views = {name: budget.view(self._snapshot.totals[name]) for name, budget in self._budgets.items()}
-        for name, view in views.items():
-            self._evicted[name] += view.evicted
-        yield from _table_families("eni", _labelled_enis(views["eni"].rows))
-        yield from _table_families("port", _labelled_ports(views["port"].rows))
-        yield from _eni_families(views["eni"].rows, self._snapshot.info)
-        yield from _meta_families(self._snapshot.metas)
-        yield _family("vpcflow_series", {(name,): view.rows.height for name, view in views.items()})
-        yield _family("vpcflow_series_evicted_total", {(name,): count for name, count in self._evicted.items()})
-        yield from _shell_families(self._snapshot)
+        """The families of few series, as of the last `render`: the tables' own are not made one by one."""
+        return iter(self._small)
 
 
 Samples = Mapping[tuple[str, ...], float]
@@ -255,7 +263,7 @@ def _labelled_enis(rows: pl.DataFrame) -> pl.DataFrame:
 def _labelled_ports(rows: pl.DataFrame) -> pl.DataFrame:
     special = {tables.OTHER_PORT: tables.OTHER, tables.UNKNOWN_PORT: "unknown"}
     numbers = rows.get_column("protocol").unique().to_list()
-    protocols = {number: special.get(number) or protocol_name(number) for number in numbers}
+    protocols = {**{number: protocol_name(number) for number in numbers}, **special}  # never empty: Polars then fails
     port = pl.col("port").cast(pl.String).replace({str(number): text for number, text in special.items()})
     protocol = pl.col("protocol").replace_strict(protocols, return_dtype=pl.String)
     return rows.select(port.alias("port"), protocol.alias("protocol"), _action(), *tables.COUNTS)
@@ -265,24 +273,24 @@ def _action() -> pl.Expr:
     return pl.lit(pl.Series(tables.ACTIONS)).gather(pl.col("action")).alias("action")
 
 
-def _table_families(table: str, rows: pl.DataFrame) -> Iterator[Metric]:
+def _table_texts(table: str, rows: pl.DataFrame) -> Iterator[bytes]:
     """rows: the three label columns, then COUNTS."""
-    columns = [rows.get_column(name).to_list() for name in rows.columns[:3]]
-    labels = list(zip(*columns, strict=True))
+    labels = label_sets(rows.drop(tables.COUNTS))
     for unit in ("bytes", "packets", "flows"):
-        values = rows.get_column(unit).to_list()
-        yield _family(f"vpcflow_{table}_{unit}_total", dict(zip(labels, values, strict=True)))
+        yield _text(f"vpcflow_{table}_{unit}_total", labels, rows.get_column(unit))
 
 
-def _eni_families(rows: pl.DataFrame, info: pl.DataFrame) -> Iterator[Metric]:
+def _eni_texts(rows: pl.DataFrame, info: pl.DataFrame) -> Iterator[bytes]:
     shown = rows.filter(pl.col("eni") != tables.OTHER).group_by("eni").agg(pl.col("last").max())
-    seen: Samples = {(eni,): last for eni, last in shown.iter_rows()}
-    yield _family("vpcflow_eni_last_seen_timestamp_seconds", seen)
-    fields = [name for name in INFO_FIELDS if name in info.columns]
-    described = info.filter(pl.col("eni").is_in(shown.get_column("eni").to_list())).select(
-        "eni", *(pl.col(name).fill_null("") for name in fields)
-    )
-    yield _family("vpcflow_eni_info", dict.fromkeys(described.iter_rows(), 1) if fields else {})
+    yield _text("vpcflow_eni_last_seen_timestamp_seconds", label_sets(shown.select("eni")), shown.get_column("last"))
+    fields = (pl.col(field).fill_null("").alias(label) for field, label in zip(INFO_FIELDS, _INFO, strict=True))
+    described = info.join(shown, on="eni", how="semi").select("eni", *fields).unique(maintain_order=True)
+    yield _text("vpcflow_eni_info", label_sets(described), pl.repeat(1, described.height, eager=True))
+
+
+def _text(name: str, labels: pl.Series, values: pl.Series) -> bytes:
+    declared = METRICS[name]
+    return family_text(name, declared.kind, declared.meaning, labels, values)
 
 
 def _meta_families(metas: Mapping[int, Meta]) -> Iterator[Metric]:
