@@ -179,9 +179,14 @@ class _Lines:
         """All lines, each with its end: a blank line at the end of a message is a line wherever the message stands."""
         return b"".join(one.value if one.value.endswith(b"\n") else one.value + b"\n" for _, one in self.messages)
 
-    def arrival(self) -> int:
-        """Of the first to arrive, in epoch seconds."""
-        return min(message.arrival_ms for _, message in self.messages) // 1000
+    def arrivals(self) -> list[int]:
+        """Of each message, in epoch seconds."""
+        return [message.arrival_ms // 1000 for _, message in self.messages]
+
+    def numbers(self, rows: pl.DataFrame) -> pl.Series:
+        """Which message each row comes from: UInt32, from 0. rows: with `line`, all lines joined."""
+        ends = list(accumulate(message.value.count(b"\n", 0, -1) + 1 for _, message in self.messages))
+        return pl.Series(ends, dtype=pl.UInt32).search_sorted(rows.get_column("line"), side="right")
 
     def singly(self) -> Iterator[_Lines]:
         return (_Lines([one]) for one in self.messages)
@@ -296,45 +301,30 @@ class RawPartition:
     def _fold_together(self, lines: _Lines, out: Folded) -> bool:
         """Parse joined messages at once. False, with nothing changed: they must be taken one by one.
 
-        Joining must not show: a header or a guessed format in one message must not reach into the next, and a late
-        record is late by the messages before its own.
+        Joining must not show: a header or a guessed format in one message must not reach into the next, and a key that
+        is forgotten after a message is forgotten before the next.
         """
         alone = len(lines.messages) == 1
         if not alone and self._singly:
             self._singly -= 1
             return False
         parsed = self._parse(lines)
-        if not alone and not self._is_plain(lines, parsed):
+        if not alone and not _is_plain(parsed):
             self._singly = _PATIENCE
             return False
-        if not alone and self._may_forget(self._horizon(self._newest(parsed))):
+        if not alone and self._may_forget(lines, parsed.records.get_column("end")):
             return False
         self._apply(lines, parsed, out)
         return True
 
-    def _may_forget(self, horizon: int) -> bool:
-        """Whether keys may leave when the panes kept apart begin at `horizon`. Those of plain lines are too young."""
-        knows = any(frame.height for frame in self.known.admitted.values())
-        return self._sweeps(horizon) and (knows or self.policy.key_ttl < self.policy.lateness)
-
-    def _is_plain(self, lines: _Lines, parsed: Parsed) -> bool:
-        """Whether every line was a record of the given format, none late and none from the future."""
-        records = parsed.records
-        if parsed.headers or parsed.rejects.height or parsed.confidence < 1:
+    def _may_forget(self, lines: _Lines, ends: pl.Series) -> bool:
+        """Whether keys may leave between plain lines that end at `ends`, or right after them."""
+        newest = ends.filter(ends <= max(lines.arrivals()) + self.policy.future).max()
+        watermark = max(cast("int | None", newest) or 0, self.meta.watermark or 0)
+        if not self._sweeps(self._horizon(watermark)):
             return False
-        if not {"start", "end"} <= set(records.columns):
-            return False
-        if records.get_column("start").null_count() or records.get_column("end").null_count():
-            return False
-        if not records.height:
-            return True
-        earliest = cast("int", records.select(pl.min_horizontal("start", "end").min()).item())
-        late = earliest - self.policy.pane_seconds <= self._newest(parsed) - self.policy.lateness
-        return not late and self._newest(parsed) <= lines.arrival() + self.policy.future
-
-    def _newest(self, parsed: Parsed) -> int:
-        """Where the watermark comes with plain records."""
-        return max(cast("int | None", parsed.records.get_column("end").max()) or 0, self.meta.watermark or 0)
+        old = cast("int | None", ends.min()) or 0
+        return old < watermark - self.policy.key_ttl or any(frame.height for frame in self.known.admitted.values())
 
     def _parse(self, lines: _Lines) -> Parsed:
         fmt = _format(lines.first.format) if lines.first.format else self.policy.default_format
@@ -347,26 +337,31 @@ class RawPartition:
         out.dead_letters.append(of_message(self.partition, lines.offset, lines.first, reason))
 
     def _apply(self, lines: _Lines, parsed: Parsed, out: Folded) -> None:
-        arrival = lines.first.arrival_ms // 1000
-        found = self._dated(facts(parsed.records, self.known.owners, arrival, replay=lines.first.replay), arrival)
+        found = facts(parsed.records, self.known.owners, lines.arrivals()[0], replay=lines.first.replay)
         self._count(parsed, found)
         if parsed.rejects.height:
             self.meta.rejects.update(dict(parsed.rejects.get_column("reason").value_counts().iter_rows()))
             out.dead_letters += of_lines(self.partition, lines.offset, lines.first, parsed.rejects)
         if found.rows.height:
-            _measure_delay(lines, found.rows, out)
-            placed = self._placed(found.rows)
-            deltas = {name: tables.aggregate(placed, table, ["pane"]) for name, table in TABLES.items()}
-            self._know(found, deltas, lines.offset)
+            placed = self._placed(lines, self._dated(lines, found.rows, out))
+            says = known.info_columns(placed)
+            deltas = {
+                name: tables.aggregate(placed, table, ["pane"], says if table is tables.ENI else ())
+                for name, table in TABLES.items()
+            }
+            self._know(found, placed, deltas, lines.offset)
             self._add(deltas, lines.offset)
 
-    def _dated(self, found: Facts, arrival: int) -> Facts:
+    def _dated(self, lines: _Lines, rows: pl.DataFrame, out: Folded) -> pl.DataFrame:
         """Facts with Boolean `early`: from the future. Times end there: one broken clock must not age all others."""
+        arrival = _arrivals(lines, rows)
         latest = arrival + self.policy.future
-        rows = found.rows.with_columns(
+        dated = rows.with_columns(
             (pl.col("last") > latest).alias("early"), pl.col("first", "last").clip(upper_bound=latest)
         )
-        return replace(found, rows=rows, info=found.info.with_columns(pl.col("seen").clip(upper_bound=latest)))
+        if not lines.first.replay:
+            _measure_delay(dated.select(arrival - pl.col("last")).to_series(), out)
+        return dated
 
     def _count(self, parsed: Parsed, found: Facts) -> None:
         rows = found.rows
@@ -379,15 +374,13 @@ class RawPartition:
         totals["flows"] += rows.height
         totals["packets"], totals["bytes"] = _int64(totals["packets"] + packets), _int64(totals["bytes"] + octets)
 
-    def _know(self, found: Facts, deltas: Frames, offset: int) -> None:
+    def _know(self, found: Facts, rows: pl.DataFrame, deltas: Frames, offset: int) -> None:
         before, policy = self.known, self.policy
         admitted = {
-            name: known.admit(
-                before.admitted[name], deltas[name], found.rows, policy.limit(table), policy.sweep_seconds
-            )
+            name: known.admit(before.admitted[name], deltas[name], rows, policy.limit(table), policy.sweep_seconds)
             for name, table in TABLES.items()
         }
-        owners, info = found.owners, known.informed(before.info, found.info)
+        owners, info = found.owners, known.informed(before.info, known.info_of(deltas["eni"]))
         if admitted["eni"].height >= policy.eni_keys:
             owners, info = (frame.join(admitted["eni"], on="eni", how="semi") for frame in (owners, info))
         same = owners.equals(before.owners) and info.equals(before.info)
@@ -396,20 +389,33 @@ class RawPartition:
         self.known = known.Known(owners, info, admitted)
         self._known_row.touch(offset, send=not same)
 
-    def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _placed(self, lines: _Lines, rows: pl.DataFrame) -> pl.DataFrame:
         """Facts with their pane, HISTORY where that is gone. Advances the watermark; counts the late and the early."""
         policy, before, early = self.policy, self.meta.watermark, pl.col("early")
         newest = rows.filter(~early).get_column("last").max()
         if newest is not None:
             self.meta.watermark = max(cast("int", newest), before or 0)
-        placed = assign(rows, policy.pane_seconds, policy.assign, policy.max_span)
-        closed = 0 if before is None else before - policy.lateness
-        late = ~early & (pl.col("pane") + policy.pane_seconds <= closed)
+        closed = self._closed(lines, rows, before).alias("closed")
+        placed = assign(rows.with_columns(closed), policy.pane_seconds, policy.assign, policy.max_span)
+        late = ~early & (pl.col("pane") + policy.pane_seconds <= pl.col("closed"))
         flows = pl.col("flows") if "flows" in placed.columns else pl.lit(1)
         counted = placed.select((late * flows).sum().alias("late"), (early * flows).sum().alias("future"))
         self.meta.totals.update(counted.row(0, named=True))
         gone = early | (pl.col("pane") < max(self.through, self._horizon(self.meta.watermark)))
         return placed.with_columns(pl.when(gone).then(HISTORY).otherwise("pane").alias("pane"))
+
+    def _closed(self, lines: _Lines, rows: pl.DataFrame, before: int | None) -> pl.Expr:
+        """Panes that end by then were closed when a row's message came: it is late by the messages before its own."""
+        lateness, newest = self.policy.lateness, self.meta.watermark or 0
+        earliest = cast("int", rows.select(pl.min_horizontal("first", "last").min()).item())
+        if len(lines.messages) == 1 or earliest - self.policy.pane_seconds > newest - lateness:
+            return pl.lit(0 if before is None else before - lateness, dtype=pl.Int64)
+        of = lines.numbers(rows)
+        ends = rows.group_by(of.alias("of")).agg(pl.col("last").filter(~pl.col("early")).max())
+        each = pl.DataFrame({"of": range(len(lines.messages))}, schema={"of": pl.UInt32})
+        came = each.join(ends, on="of", how="left", maintain_order="left").get_column("last").head(-1)
+        marks = pl.concat([pl.Series("last", [before], dtype=pl.Int64), came]).cum_max().forward_fill()
+        return pl.lit((marks - lateness).fill_null(0).gather(of))
 
     def _horizon(self, watermark: int | None) -> int:
         """Panes that start before this are no longer kept apart."""
@@ -648,26 +654,30 @@ def _int64(total: int) -> int:
     return (total + _INT64 // 2) % _INT64 - _INT64 // 2
 
 
-def _resting(value: bytes) -> Pane:
-    return Pane(stamp=_stamp(value), encoded=value)
-
-
-def _measure_delay(lines: _Lines, rows: pl.DataFrame, out: Folded) -> None:
-    """How long after its end each record arrived. A replay's delay says nothing."""
-    if lines.first.replay:
-        return
-    delay = rows.select((_arrivals(lines, rows) - pl.col("last")).clip(lower_bound=0)).to_series()
-    out.delay_sum += cast("int", delay.sum())
-    buckets = pl.Series(DELAY_BUCKETS, dtype=pl.Int64).search_sorted(delay, side="left")
-    for bucket, count in buckets.value_counts().iter_rows():
-        out.delays[bucket] += count
+def _is_plain(parsed: Parsed) -> bool:
+    """Whether every line was a record of the given format, with its times."""
+    records = parsed.records
+    if parsed.headers or parsed.rejects.height or parsed.confidence < 1 or not {"start", "end"} <= set(records.columns):
+        return False
+    return not (records.get_column("start").null_count() or records.get_column("end").null_count())
 
 
 def _arrivals(lines: _Lines, rows: pl.DataFrame) -> pl.Expr:
     """When the message of each row arrived, in epoch seconds. Lines are counted only where messages differ in that."""
-    arrivals = [message.arrival_ms // 1000 for _, message in lines.messages]
+    arrivals = lines.arrivals()
     if min(arrivals) == max(arrivals):
-        return pl.lit(arrivals[0])
-    ends = list(accumulate(message.value.count(b"\n", 0, -1) + 1 for _, message in lines.messages))
-    at = pl.Series(ends, dtype=pl.UInt32).search_sorted(rows.get_column("line"), side="right")
-    return pl.lit(pl.Series(arrivals, dtype=pl.Int64).gather(at))
+        return pl.lit(arrivals[0], dtype=pl.Int64)
+    return pl.lit(pl.Series(arrivals, dtype=pl.Int64).gather(lines.numbers(rows)))
+
+
+def _resting(value: bytes) -> Pane:
+    return Pane(stamp=_stamp(value), encoded=value)
+
+
+def _measure_delay(delay: pl.Series, out: Folded) -> None:
+    """delay: from the end of each record to its arrival, in seconds."""
+    delay = delay.clip(lower_bound=0)
+    out.delay_sum += cast("int", delay.sum())
+    buckets = pl.Series(DELAY_BUCKETS, dtype=pl.Int64).search_sorted(delay, side="left")
+    for bucket, count in buckets.value_counts().iter_rows():
+        out.delays[bucket] += count

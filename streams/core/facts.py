@@ -1,7 +1,8 @@
 """Parsed records -> facts: what the tables count, in one shape whatever the format was.
 
 Columns: eni String, direction UInt8, port Int32, protocol Int16, action UInt8, replay Boolean, packets Int64,
-bytes Int64, first Int64, last Int64 (epoch seconds), line UInt32 (in the input, from 0).
+bytes Int64, first Int64, last Int64 (epoch seconds), line UInt32 (in the input, from 0); then, String, those of
+INFO_FIELDS that the format has.
 """
 
 from __future__ import annotations
@@ -27,16 +28,12 @@ _ACTION_CODES = {name: code for code, name in enumerate(tables.ACTIONS) if code}
 
 @dataclass(frozen=True)
 class Facts:
-    """rows: the facts, one per flow; nodata, skipdata: records that count no flow; owners: see core.direction.
-
-    info: what the records say of their ENIs, a row per ENI (see core.known).
-    """
+    """rows: the facts, one per flow; nodata, skipdata: records that count no flow; owners: see core.direction."""
 
     rows: pl.DataFrame
     nodata: int
     skipdata: int
     owners: pl.DataFrame
-    info: pl.DataFrame
 
 
 def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: bool) -> Facts:
@@ -64,8 +61,9 @@ def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: 
         _time(flows, ("start", "end"), arrival).alias("first"),
         _time(flows, ("end", "start"), arrival).alias("last"),
         "line",
+        *(name for name in INFO_FIELDS if name in flows.columns),
     )
-    return Facts(rows, nodata, skipdata, owners, _info(flows))
+    return Facts(rows, nodata, skipdata, owners)
 
 
 def _count(records: pl.DataFrame, where: pl.Expr) -> int:
@@ -133,11 +131,3 @@ def _port(flows: pl.DataFrame) -> pl.Expr:
 def _time(flows: pl.DataFrame, names: tuple[str, ...], arrival: int) -> pl.Expr:
     present = [pl.col(name) for name in names if name in flows.columns]
     return pl.coalesce(*present, pl.lit(arrival, dtype=pl.Int64))
-
-
-def _info(flows: pl.DataFrame) -> pl.DataFrame:
-    """A row per ENI: `eni`, then INFO_FIELDS (String, null where the format lacks it), `seen` Int64 (latest end)."""
-    return flows.group_by("eni").agg(
-        *(_text(flows, name).max().alias(name) for name in INFO_FIELDS),
-        _time(flows, ("end", "start"), 0).max().alias("seen"),
-    )

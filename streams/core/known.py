@@ -78,6 +78,22 @@ def within_budget(table: Table, rows: pl.DataFrame, admitted: pl.DataFrame) -> t
     return pl.concat([rows.join(admitted, on=entity, how="semi"), others]), int(strangers.get_column("flows").sum())
 
 
+def info_columns(facts: pl.DataFrame) -> list[pl.Expr]:
+    """What the records of a group say of their ENI, as aggregations: for `tables.aggregate`, and `info_of` its rows.
+
+    In a column without nulls any record will do, and that is faster by far: it says the same of an ENI for its life.
+    """
+    present = [name for name in INFO_FIELDS if name in facts.columns]
+    return [pl.col(name).max() if facts.get_column(name).null_count() else pl.col(name).last() for name in present]
+
+
+def info_of(delta: pl.DataFrame) -> pl.DataFrame:
+    """INFO_SCHEMA, a row per ENI in `delta`: rows of the table of ENIs with `info_columns`."""
+    texts = [name if name in delta.columns else pl.lit(None, dtype=pl.String).alias(name) for name in INFO_FIELDS]
+    said = delta.select("eni", *texts, pl.col("last").alias("seen"))
+    return said.group_by("eni").agg(pl.all().max())
+
+
 def informed(info: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
     """`info` with what newer records say; the very frame it was when they say nothing new."""
     joined = fresh.join(info, on="eni", how="left", suffix="_old")

@@ -80,13 +80,16 @@ def empty_frames() -> Frames:
     return {name: table.empty() for name, table in TABLES.items()}
 
 
-def aggregate(facts: pl.DataFrame, table: Table, extra: Iterable[str] = ()) -> pl.DataFrame:
-    """Facts (see core.facts) -> rows of `table`, with the columns in `extra` as further keys."""
+def aggregate(
+    facts: pl.DataFrame, table: Table, extra: Iterable[str] = (), also: Iterable[pl.Expr] = ()
+) -> pl.DataFrame:
+    """Facts (see core.facts) -> rows of `table`, with the columns in `extra` as further keys and `also` as measures."""
     return facts.group_by(*table.keys, *extra).agg(
         pl.len().cast(pl.Int64).alias("flows") if "flows" not in facts.columns else pl.col("flows").sum(),
         pl.col("packets", "bytes").sum(),
         pl.col("first").min(),
         pl.col("last").max(),
+        *also,
     )
 
 

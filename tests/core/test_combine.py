@@ -236,6 +236,20 @@ def test_an_odd_message_is_what_it_is_also_between_others(odd: dict[str, object]
     assert contents(together) == contents(alone)
 
 
+def test_the_late_and_those_of_a_broken_clock_do_not_keep_messages_apart() -> None:
+    """One sender with a wrong clock must not make all others cost several times as much."""
+    start, late, early = (_line(at) for at in (T0, T0 - 5000, T0 + 10**6))
+    log = _log([start], [start, late], [_line(T0 + 60), early], [_line(T0 + 120), late], [_line(T0 - 800)])
+    alone, together = (RawPartition(0, Policy(lateness=800)) for _ in range(2))
+    for one in log:
+        alone.fold([one])
+    together.fold(log[:1])
+
+    assert _together(together, log[1:])
+    assert contents(together) == contents(alone)
+    assert (together.meta.totals["late"], together.meta.totals["future"]) == (3, 1)
+
+
 def test_a_record_that_is_late_by_a_message_of_its_own_batch_is_late() -> None:
     log = _log([_line(T0)], [_line(T0 + 200)], [_line(T0)])
     state = RawPartition(0, Policy(lateness=100))
