@@ -16,10 +16,10 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench recovery chaos overload soak fuzz docs lock clean
+.PHONY: help setup run test check format bench bench-check recovery chaos overload soak fuzz docs lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(RUNTIME) ## Install what a run needs; leaves .venv/bin/vpcflow
 
@@ -41,6 +41,9 @@ format: $(DEV) ## Format the code and fix what can be fixed
 
 bench: $(DEV) $(BENCH)/.done ## Measure speed and memory, ours and others': python -m tests.bench $(BENCH_ARGS)
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+bench-check: $(DEV) ## Has the hot path become slower? python -m tests.bench.check $(BENCH_ARGS), --renew keeps a new limit
+	POLARS_MAX_THREADS=1 $(BIN)/python -m tests.bench.check $(BENCH_ARGS)
 
 recovery: $(DEV) ## Measure how fast a killed worker is back: python -m tests.bench.recovery $(BENCH_ARGS)
 	$(BIN)/python -m tests.bench.recovery $(BENCH_ARGS)

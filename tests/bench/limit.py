@@ -25,6 +25,20 @@ def main(arguments: Sequence[str]) -> None:
     """Measure, print."""
     path, *fields = arguments
     began, cpu = time.monotonic(), time.process_time()
+    records, tables = added_up(path, fields)
+    used, seconds = time.process_time() - cpu, time.monotonic() - began
+    report = {
+        "records": records,
+        "cpu_seconds": used,
+        "seconds": seconds,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "verified": _ONE_THREAD and all(table.get_column("flows").sum() == records for table in tables),
+    }
+    json.dump(report, sys.stdout)
+
+
+def added_up(path: str, fields: Sequence[str]) -> tuple[int, list[pl.DataFrame]]:
+    """How many records a file has, and both tables."""
     frame = pl.read_csv(
         path, has_header=False, separator=" ", quote_char=None, schema={name: dtype(name) for name in fields},
         null_values="-",
@@ -33,16 +47,8 @@ def main(arguments: Sequence[str]) -> None:
         (pl.col("end") // _PANE).alias("pane"), pl.min_horizontal("srcport", "dstport").alias("port")
     )
     counts = (pl.len().alias("flows"), pl.col("packets", "bytes").sum())
-    tables = [keyed.group_by(*key, "action", "pane").agg(counts) for key in (["interface-id"], ["port", "protocol"])]
-    used, seconds = time.process_time() - cpu, time.monotonic() - began
-    report = {
-        "records": frame.height,
-        "cpu_seconds": used,
-        "seconds": seconds,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "verified": _ONE_THREAD and all(table.get_column("flows").sum() == frame.height for table in tables),
-    }
-    json.dump(report, sys.stdout)
+    keys = (["interface-id"], ["port", "protocol"])
+    return frame.height, [keyed.group_by(*key, "action", "pane").agg(counts) for key in keys]
 
 
 if __name__ == "__main__":
