@@ -14,7 +14,7 @@ _INTRODUCTION = """
 Made by `make overload` and `make soak` (`tests/load/`): one Apache Kafka broker, one worker, a feeder, all on one
 machine. Messages of 4,500 lines of version 2 from a network of 1,000 ENIs; each has an origin of its own, and its
 records end in one of the two minutes before the one in which it is sent. A scrape a second goes on all the time, ten
-seconds apart in the soak. The soak keeps 5 closed panes, 2 minutes of lateness and 2,048 origins a partition: what is
+seconds apart in the soak. The soak keeps 5 closed panes, 5 minutes of lateness and 2,048 origins a partition: what is
 kept by time or by count is full within minutes then, where it takes hours by default. A run fails when a bound is
 broken.
 

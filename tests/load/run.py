@@ -38,7 +38,7 @@ _WARM = 0.2
 """Part of the backlog that does not count for the capacity: libraries are loaded, buffers made."""
 _STEADY = {
     "VPCFLOW_PANES__RETAINED": "5",
-    "VPCFLOW_PANES__LATENESS_SECONDS": "120",
+    "VPCFLOW_PANES__LATENESS_SECONDS": "300",
     "VPCFLOW_BUDGET__ORIGINS": "2048",
 }
 """What is kept by time or by count is full within minutes. By default that takes 2 hours and 15 minutes (panes) and, at
