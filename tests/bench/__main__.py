@@ -11,29 +11,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from http import HTTPStatus
 from pathlib import Path
 from uuid import uuid4
 
 import psutil
-from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from rich.table import Table
 
-from streams.core.raw import Origin, RawMessage, digest
 from streams.generate import FORMATS, Version, bulk
-from streams.kafka import our_topics, prepare_topics
 from streams.names import Names
-from streams.settings import Budget, Topics
-from streams.sources.publish import Publisher
+from streams.settings import Budget
 from tests.bench.contenders import others
 from tests.bench.contenders.result import (
     COLUMNS,
@@ -49,6 +42,7 @@ from tests.bench.contenders.result import (
     sound,
     summary,
 )
+from tests.bench.worker import MIB, PAUSE, committed, cpu, fill, limit, ready
 from tests.kafka.broker import KafkaCluster, MissingError
 from tests.kafka.oracle import Oracle
 from tests.kafka.process import Vpcflow, sums
@@ -58,8 +52,6 @@ QUICK_LINES = 1_000_000
 OURS = "vpcflow"
 NAMES = (OURS, *(one.name for one in others.OTHERS), POLARS)
 _ENI_SERIES = Budget().eni_series
-_MIB = 1024 * 1024
-_PAUSE = 0.25
 _SCRAPE_SECONDS = 15.0
 """As Prometheus does by default: a scrape costs the worker some CPU too."""
 
@@ -121,12 +113,7 @@ async def _other(
 
 
 def _limit(load: Load, chunks: Sequence[bytes]) -> Result:
-    with tempfile.NamedTemporaryFile() as file:
-        file.writelines(chunk + b"\n" for chunk in chunks)
-        file.flush()
-        command = [sys.executable, "-m", "tests.bench.limit", file.name, *FORMATS[load.version].split()]
-        one_thread = {**os.environ, "POLARS_MAX_THREADS": "1"}
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, env=one_thread).stdout)
+    found = limit(chunks, load.version)
     return Result(
         POLARS, load.name, found["records"], round(found["cpu_seconds"] / found["records"] * 1e6, 2),
         round(found["records"] / found["seconds"]), found["peak_rss_mb"], found["verified"],
@@ -146,7 +133,7 @@ async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
     with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=environ) as worker:
         process = psutil.Process(worker.pid)
         await ready(worker)
-        began, cpu = time.monotonic(), _cpu(process)
+        began, before = time.monotonic(), cpu(process)
         peak = 0
         scraped = began
         while await committed(bootstrap, names) < len(chunks):
@@ -154,45 +141,13 @@ async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
             if time.monotonic() - scraped > _SCRAPE_SECONDS:
                 scraped = time.monotonic()
                 worker.get("/metrics")
-            await asyncio.sleep(_PAUSE)
-        seconds, used = time.monotonic() - began, _cpu(process) - cpu
+            await asyncio.sleep(PAUSE)
+        seconds, used = time.monotonic() - began, cpu(process) - before
         verified = await _verified(worker, chunks, load.version)
     return Result(
         OURS, load.name, load.lines, round(used / load.lines * 1e6, 2),
-        round(load.lines / seconds), round(peak / _MIB), verified,
+        round(load.lines / seconds), round(peak / MIB), verified,
     )  # fmt: skip
-
-
-async def ready(worker: Vpcflow) -> None:
-    while worker.get("/readyz")[0] != HTTPStatus.OK:  # noqa: ASYNC110 - asks another process
-        await asyncio.sleep(_PAUSE)
-
-
-async def fill(bootstrap: str, names: Names, chunks: Sequence[bytes], version: Version) -> None:
-    topics = Topics()
-    await prepare_topics(bootstrap, our_topics(names, topics), {}, print)
-    publisher = Publisher(bootstrap, names.raw, topics.raw_partitions, {})
-    await publisher.start()
-    now = int(time.time() * 1000)
-    for n, chunk in enumerate(chunks):
-        await publisher.send([RawMessage(chunk, Origin("file", "bench", str(n), digest(chunk)), now, FORMATS[version])])
-    await publisher.stop()
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-async def committed(bootstrap: str, names: Names) -> int:
-    """Raw messages that are counted, checkpointed and acknowledged."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        offsets = await admin.list_consumer_group_offsets(names.group)
-    finally:
-        await admin.close()
-    return sum(max(0, one.offset) for tp, one in offsets.items() if tp.topic == names.raw)
 
 
 async def _verified(worker: Vpcflow, chunks: Sequence[bytes], version: Version) -> bool:

@@ -11,24 +11,20 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import median
 from uuid import uuid4
 
-import polars as pl
 import psutil
 from rich.console import Console
 from rich.table import Table
 
 from streams.names import Names
-from tests.bench.__main__ import committed, fill, ready
+from tests.bench.loads import every_eni
+from tests.bench.worker import MIB, committed, fill, ready
 from tests.kafka.broker import KafkaCluster, MissingError
 from tests.kafka.process import Vpcflow
 
-_PANE = 60
-_LINES = 2500
-"""Of a message."""
-_MIB = 1024 * 1024
 _BOUND = 10.0
 """Seconds until complete tables."""
 
@@ -54,7 +50,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 async def _measured(bootstrap: str, options: argparse.Namespace) -> int:
     names = Names(f"recovery-{uuid4().hex[:8]}")
-    chunks = list(_chunks(options.enis, options.panes, int(time.time())))
+    chunks = list(every_eni(options.enis, options.panes, int(time.time())))
     await fill(bootstrap, names, chunks, 2)
     environ = {
         "VPCFLOW_TOPICS__PREFIX": names.prefix,
@@ -83,7 +79,7 @@ async def _run(command: Sequence[str], environ: dict[str, str], flows: int) -> t
         await _until_complete(worker, flows)
         complete = time.monotonic() - began
         print(worker.printed())
-        rss = psutil.Process(worker.pid).memory_info().rss / _MIB
+        rss = psutil.Process(worker.pid).memory_info().rss / MIB
         worker.kill9()
     return was_ready, complete, rss
 
@@ -91,22 +87,6 @@ async def _run(command: Sequence[str], environ: dict[str, str], flows: int) -> t
 async def _until_complete(worker: Vpcflow, flows: int) -> None:
     while sum(worker.samples().get("vpcflow_eni_flows_total", {}).values()) != flows:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
-
-
-def _chunks(enis: int, panes: int, now: int) -> Iterator[bytes]:
-    """A record of each ENI in each of the panes that end now; lines of v2."""
-    begin = now // _PANE * _PANE - panes * _PANE
-    one = pl.DataFrame({"n": range(enis)}).with_columns(
-        pl.format("2 123456789012 eni-{} 10.0.0.1 10.1.0.1", 10**16 + pl.col("n")).alias("before"),
-        pl.format("443 {} 6 {} {}", 32_768 + pl.col("n") % 8192, 1 + pl.col("n") % 50, 40 + pl.col("n")).alias(
-            "middle"
-        ),
-    )
-    for pane in range(panes):
-        start = begin + pane * _PANE
-        lines = one.select(pl.format(f"{{}} {{}} {start} {start + 50} ACCEPT OK", "before", "middle")).to_series()
-        for at in range(0, enis, _LINES):
-            yield "\n".join(lines[at : at + _LINES]).encode()
 
 
 def _print(runs: Sequence[tuple[float, float, float]]) -> None:
