@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import sqrt
+from math import ceil, inf, sqrt
 from statistics import mean, median
 
 HOUR = 3600.0
@@ -111,6 +111,66 @@ class Soak:
         return [(look.at, getattr(look, name)) for look in self.looks]
 
 
+@dataclass(frozen=True)
+class Start:
+    """seconds: from the start of the process to ready, of some starts. flows: those in the tables before. found: those
+    in the first scrape after each start.
+    """
+
+    name: str
+    seconds: Sequence[float]
+    flows: int
+    found: Sequence[int]
+
+
+@dataclass(frozen=True)
+class LatencyBounds:
+    """Seconds. p50, p99: from the broker to /metrics. empty, full: from start to ready, without and with state."""
+
+    p50: float = 1.0
+    p99: float = 3.0
+    empty: float = 5.0
+    full: float = 15.0
+
+
+@dataclass(frozen=True)
+class Latency:
+    """rate: lines a second, for `seconds`; `part` of the capacity was meant, 0: that was not measured.
+
+    least, most: seconds between which each of `probes` became visible, those that did (see tests.load.probe).
+    confirmed: seconds that the broker took for each. told: the worker's own histogram meanwhile, upper bound -> how
+    many summaries were visible within it. differences: counts of the probes' ENIs that are wrong.
+    """
+
+    capacity: float
+    part: float
+    rate: float
+    seconds: float
+    looks: Sequence[Look] = field(repr=False)
+    sent: int
+    counted: int
+    differences: Sequence[str]
+    probes: int
+    least: Sequence[float] = field(repr=False)
+    most: Sequence[float] = field(repr=False)
+    confirmed: Sequence[float] = field(repr=False)
+    told: Mapping[float, int]
+    starts: Sequence[Start] = ()
+
+
+def quantile(values: Sequence[float], part: float) -> float:
+    """The smallest value that so large a part of all do not exceed. Of no values: infinity, as nothing was seen."""
+    return sorted(values)[max(1, ceil(part * len(values))) - 1] if values else inf
+
+
+def bucket(told: Mapping[float, int], part: float) -> tuple[float, float]:
+    """Bounds of the histogram's bucket with that quantile. told: upper bound -> how many up to there."""
+    bounds = sorted(told)
+    wanted = part * told[bounds[-1]] if bounds else 0
+    above = next((at for at, bound in enumerate(bounds) if told[bound] >= wanted), 0)
+    return (bounds[above - 1] if above else 0.0, bounds[above]) if wanted else (0.0, inf)
+
+
 def slope(points: Sequence[tuple[float, float]]) -> float:
     """Of the line that fits best, by least squares."""
     x, y = (mean(values) for values in zip(*points, strict=True))
@@ -159,6 +219,39 @@ def soak_faults(run: Soak, bounds: Bounds) -> list[str]:
         if more > allowed:
             faults.append(f"{more:g} {what} more than after the warm-up")
     return faults
+
+
+def latency_faults(run: Latency, bounds: Bounds, limits: LatencyBounds) -> list[str]:
+    """What takes longer than it may. Judged is the later end of each probe's sighting: what scraping adds is in it."""
+    faults = [*_always(run.looks, bounds), *_totals(run.sent, run.counted, run.differences, drained=True)]
+    if len(run.most) < run.probes:
+        faults.append(f"{run.probes - len(run.most)} of {run.probes} probes were never visible")
+    for name, part, limit in (("half", 0.5, limits.p50), ("99 of 100", 0.99, limits.p99)):
+        if (found := quantile(run.most, part)) >= limit:
+            faults.append(f"{name} of the probes are visible within {found:.2f} s, not {limit:g}")
+    return [*faults, *_untrue(run), *(fault for start in run.starts for fault in _slow_start(start, limits))]
+
+
+def _untrue(run: Latency) -> Iterator[str]:
+    """Where the worker's histogram is not what was seen. It is told the oldest record of each summary, so it may lie
+    above what the average probe takes, but neither below it nor above all of them.
+    """
+    name = "vpcflow_pipeline_latency_seconds"
+    for part in (0.5, 0.99):
+        lower, upper = bucket(run.told, part)
+        if (seen := quantile(run.least, part)) > upper:
+            yield f"{name} says that {part:.0%} take {upper:g} s at most, {seen:.2f} s were seen"
+        if lower > quantile(run.most, 1):
+            yield f"{name} says that {part:.0%} take {lower:g} s or more, none was seen to take longer than that"
+
+
+def _slow_start(start: Start, limits: LatencyBounds) -> Iterator[str]:
+    limit, slowest = limits.full if start.flows else limits.empty, max(start.seconds)
+    if slowest >= limit:
+        yield f"ready {start.name}: after {slowest:.1f} s, not {limit:g}"
+    for found in start.found:
+        if found != start.flows:
+            yield f"ready {start.name}, but with {found:,} flows of {start.flows:,}"
 
 
 def lag_grows(looks: Sequence[Look]) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from statistics import median, quantiles
 
-from tests.load.judge import GROWS, Look, Overload, Soak, growth
+from tests.load.judge import GROWS, Latency, Look, Overload, Soak, Start, bucket, growth, quantile
 
 Rows = Sequence[tuple[str, str]]
 
@@ -21,8 +22,12 @@ broken.
 The allocator of Polars gives memory back with `MADV_FREE`. Linux takes such pages when somebody needs them and counts
 them as RSS until then (`LazyFree` in `/proc/PID/smaps_rollup`): on an idle machine RSS creeps up while the worker holds
 no more. The soak judges what is held.
+
+`make latency` times probes beside half the load: messages of one line, each the next record of one of 16 ENIs, over
+all raw partitions and to all summary partitions. The time begins when the broker confirms a probe and ends when a
+scrape that counts it is there; scrapes follow on each other. All is as by default, panes and lateness too.
 """
-_SECTIONS = ("Overload", "Soak")
+_SECTIONS = ("Overload", "Soak", "Latency")
 
 
 def overload_rows(run: Overload, faults: Sequence[str]) -> Rows:
@@ -70,6 +75,29 @@ def soak_rows(run: Soak, faults: Sequence[str]) -> Rows:
     ]  # fmt: skip
 
 
+def latency_rows(run: Latency, faults: Sequence[str]) -> Rows:
+    """All that was measured. What scraping adds to a probe is at most the time between the two ends of its sighting."""
+    looks, added = run.looks, [most - least for least, most in zip(run.least, run.most, strict=True)]
+    between = [later.at - look.at for look, later in pairwise(looks)]
+    return [
+        ("it takes, from a backlog", f"{run.capacity:,.0f} lines/s"),
+        ("sent", f"{run.rate:,.0f} lines/s for {run.seconds:,.0f} s"),
+        ("lines sent in all, counted", f"{run.sent:,}, {run.counted:,}"),
+        ("probes sent, seen", f"{run.probes}, {len(run.most)}"),
+        ("**from the broker to /metrics**: p50, p99, slowest", f"**{_spread(run.most)}**"),
+        ("the same, without what scraping adds at most", _spread(run.least)),
+        ("scraping adds at most: p50, p99, most", _spread(added)),
+        ("a scrape: median, slowest", f"{median(_scrapes(looks)):.3f} s, {max(_scrapes(looks)):.2f} s"),
+        ("between scrapes: median", f"{median(between):.2f} s; {looks[-1].series:,} series"),
+        ("the broker confirms a probe: p50, p99, slowest", _spread(run.confirmed)),
+        ("`vpcflow_pipeline_latency_seconds`: p50, p99", f"{_told(run, 0.5)}, {_told(run, 0.99)}"),
+        *((f"start to ready, {start.name}", _started(start)) for start in run.starts),
+        ("messages lost", str(looks[-1].lost)),
+        ("ENIs of probes that are counted wrong", str(len(run.differences))),
+        ("bounds broken", "; ".join(faults) or "none"),
+    ]
+
+
 def page(old: str, title: str, rows: Rows, conditions: Mapping[str, str], command: str) -> str:
     """docs/LOAD.md with this section anew; the other one stays as it is in `old`."""
     sections = {part.partition("\n")[0]: part.partition("\n")[2].strip("\n") for part in old.split("\n## ")[1:]}
@@ -85,6 +113,19 @@ def _verdict(looks: Sequence[Look], differences: Sequence[str], faults: Sequence
         ("differences to DuckDB, by ENI and by port", str(len(differences))),
         ("bounds broken", "; ".join(faults) or "none"),
     ]
+
+
+def _spread(values: Sequence[float]) -> str:
+    return ", ".join(f"{quantile(values, part):.2f} s" for part in (0.5, 0.99, 1))
+
+
+def _told(run: Latency, part: float) -> str:
+    lower, upper = bucket(run.told, part)
+    return f"{lower:g} to {upper:g} s"
+
+
+def _started(start: Start) -> str:
+    return f"**{max(start.seconds):.1f} s** at most of {len(start.seconds)}, {min(start.seconds):.1f} s at least"
 
 
 def _drained(run: Overload) -> str:

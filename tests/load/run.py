@@ -30,8 +30,8 @@ _KEYS = {"eni": ("eni", "action"), "port": ("port", "protocol", "action")}
 _PAUSE = 0.2
 _TABLES_SECONDS = 30.0
 """So long after lines are counted they are in the tables at the latest."""
-_READY_SECONDS = 60.0
-_DRAIN_SECONDS = 120.0
+READY_SECONDS = 60.0
+DRAIN_SECONDS = 120.0
 _SLOW = 20_000
 """Lines a second that any machine takes."""
 _WARM = 0.2
@@ -111,7 +111,7 @@ class Source:
     def fill(self, steps: int) -> None:
         """Feed as fast as the broker takes it, and wait."""
         with self.feed(steps) as process:
-            _ended_well(process)
+            ended_well(process)
 
     def worker(self, **environ: str) -> Vpcflow:
         """With settings as they are by default, but `environ`."""
@@ -126,17 +126,17 @@ def overload(bootstrap: str, plan: OverloadPlan, tell: Tell) -> Overload:
     source, made = Source(bootstrap, f"overload-{uuid4().hex[:8]}"), truth(kinds())
     source.prepare({}, tell)
     source.fill(plan.backlog)
-    with source.worker() as worker, _ready_watch(worker, 1.0) as watch:
-        capacity = _capacity(watch, source.sent)
+    with source.worker() as worker, ready_watch(worker, 1.0) as watch:
+        capacity = capacity_of(watch, source.sent)
         steps = max(1, round(plan.times * capacity * plan.seconds / STEP))
         tell(f"it takes {capacity:,.0f} lines/s; {steps * STEP:,} are sent in {plan.seconds:g} s")
         begins = time.monotonic()
         with source.feed(steps, rate=steps / plan.seconds) as process:
-            _wait(lambda: process.poll() is not None, watch, 3 * plan.seconds + _READY_SECONDS)
-            _ended_well(process)
+            wait(lambda: process.poll() is not None, watch, 3 * plan.seconds + READY_SECONDS)
+            ended_well(process)
         ends = time.monotonic()
         tell(f"all is sent in {ends - begins:.0f} s, {source.sent - watch.looks[-1].counted:,} lines wait")
-        drained = _wait(lambda: watch.looks[-1].counted >= source.sent, watch, plan.drain)
+        drained = wait(lambda: watch.looks[-1].counted >= source.sent, watch, plan.drain)
         wrong = _exact(worker, source, made) if drained else _bracketed(worker, source, made)
         looks = watch.looks
     return Overload(
@@ -151,18 +151,18 @@ def soak(bootstrap: str, plan: SoakPlan, tell: Tell) -> Soak:
     source.prepare({"retention.bytes": str(_RETAINED), "segment.bytes": str(_SEGMENT)}, tell)
     source.fill(plan.backlog)
     with source.worker(**_STEADY) as worker:
-        with _ready_watch(worker, 1.0) as watch:
-            capacity = _capacity(watch, source.sent)
-            _wait(lambda: watch.looks[-1].counted >= source.sent, watch, _DRAIN_SECONDS)
+        with ready_watch(worker, 1.0) as watch:
+            capacity = capacity_of(watch, source.sent)
+            wait(lambda: watch.looks[-1].counted >= source.sent, watch, DRAIN_SECONDS)
         steps = max(1, round(plan.part * capacity * plan.seconds / STEP))
         tell(f"it takes {capacity:,.0f} lines/s; {steps * STEP:,} are sent in {plan.seconds:g} s")
         begins = time.monotonic()
         with Watch(worker, plan.every) as watch:
             with source.feed(steps, rate=steps / plan.seconds) as process:
-                _wait(lambda: process.poll() is not None, watch, 2 * plan.seconds + _READY_SECONDS)
-                _ended_well(process)
+                wait(lambda: process.poll() is not None, watch, 2 * plan.seconds + READY_SECONDS)
+                ended_well(process)
             ends = time.monotonic()
-            _wait(lambda: watch.looks[-1].counted >= source.sent, watch, _DRAIN_SECONDS)
+            wait(lambda: watch.looks[-1].counted >= source.sent, watch, DRAIN_SECONDS)
             wrong = _exact(worker, source, made)
         looks = [look for look in watch.looks if begins + plan.warmup <= look.at <= ends]
         counted = watch.looks[-1].counted
@@ -172,9 +172,9 @@ def soak(bootstrap: str, plan: SoakPlan, tell: Tell) -> Soak:
 
 
 @contextmanager
-def _ready_watch(worker: Vpcflow, every: float) -> Iterator[Watch]:
+def ready_watch(worker: Vpcflow, every: float) -> Iterator[Watch]:
     """A watch whose first look is of a worker that is ready."""
-    end = time.monotonic() + _READY_SECONDS
+    end = time.monotonic() + READY_SECONDS
     while worker.get("/readyz")[0] != 200:
         assert time.monotonic() < end, worker.printed()
         time.sleep(_PAUSE)
@@ -182,16 +182,16 @@ def _ready_watch(worker: Vpcflow, every: float) -> Iterator[Watch]:
         yield watch
 
 
-def _capacity(watch: Watch, backlog: int) -> float:
+def capacity_of(watch: Watch, backlog: int) -> float:
     """Lines a second from a backlog of so many lines, the beginning left out."""
     first, last = _WARM * backlog, backlog - STEP
-    seconds = _READY_SECONDS + backlog / _SLOW
-    assert _wait(lambda: watch.looks[-1].counted >= last, watch, seconds), "the backlog stays"
+    seconds = READY_SECONDS + backlog / _SLOW
+    assert wait(lambda: watch.looks[-1].counted >= last, watch, seconds), "the backlog stays"
     seen = [look for look in watch.looks if first <= look.counted <= last]
     return slope([(look.at, look.counted) for look in seen])
 
 
-def _wait(check: Callable[[], bool], watch: Watch, seconds: float) -> bool:
+def wait(check: Callable[[], bool], watch: Watch, seconds: float) -> bool:
     """Whether it came true in time; fails when the worker does not answer any more."""
     end = time.monotonic() + seconds
     while not (watch.looks and check()):
@@ -202,7 +202,7 @@ def _wait(check: Callable[[], bool], watch: Watch, seconds: float) -> bool:
     return True
 
 
-def _ended_well(process: subprocess.Popen[bytes]) -> None:
+def ended_well(process: subprocess.Popen[bytes]) -> None:
     printed, _ = process.communicate()
     assert process.returncode == 0, f"the feeder failed: {printed.decode()}"
 

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -32,9 +32,10 @@ _SERIES = re.compile(r"^[^#\n]", re.MULTILINE)
 class Watch:
     """Looks every `every` seconds in a thread of its own, from `with` on until its end."""
 
-    def __init__(self, worker: Vpcflow, every: float) -> None:
+    def __init__(self, worker: Vpcflow, every: float, read: Callable[[Look, str], None] = lambda *_: None) -> None:
+        """read: is given each look, and the text of its scrape."""
         self.looks: list[Look] = []
-        self._worker, self._every = worker, every
+        self._worker, self._every, self._read = worker, every, read
         self._process = psutil.Process(worker.pid)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -80,7 +81,9 @@ class Watch:
         peak, self._peak = max(self._peak, rss), 0
         told, files, threads = scraped(text), self._process.num_fds(), self._process.num_threads()
         given = given_back(Path(f"/proc/{self._process.pid}/smaps_rollup")) / MB
-        return Look(at, seconds, rss / MB, peak / MB, files=files, threads=threads, given_mb=given, **told._asdict())
+        look = Look(at, seconds, rss / MB, peak / MB, files=files, threads=threads, given_mb=given, **told._asdict())
+        self._read(look, text)
+        return look
 
 
 def given_back(rollup: Path) -> int:
