@@ -9,10 +9,8 @@ history, what is known) has two rows in turn, and `meta` says which one belongs 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from itertools import accumulate
 from typing import cast
 
 import orjson
@@ -21,11 +19,12 @@ import polars as pl
 from streams.core import known, tables
 from streams.core.deadletter import DeadLetter, of_lines, of_message
 from streams.core.facts import Facts, facts
-from streams.core.fields import Format, parse_format
+from streams.core.fields import Format
+from streams.core.joined import Lines, Piece, named_format
 from streams.core.ledger import HoleError, Written
 from streams.core.origins import Origins, count_keys
 from streams.core.panes import Assign, assign
-from streams.core.parse import REASONS, Parsed, parse
+from streams.core.parse import REASONS, Parsed
 from streams.core.raw import SOURCES, RawMessage
 from streams.core.tables import TABLES, Frames, Table
 
@@ -161,37 +160,6 @@ class Folded:
     messages: int = 0
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """Lines to fold: the messages that they come from, joined. Offsets are raw offsets."""
-
-    messages: Sequence[tuple[int, RawMessage]]
-
-    @property
-    def offset(self) -> int:
-        return self.messages[-1][0]
-
-    @property
-    def first(self) -> RawMessage:
-        return self.messages[0][1]
-
-    def value(self) -> bytes:
-        """All lines, each with its end: a blank line at the end of a message is a line wherever the message stands."""
-        return b"".join(one.value if one.value.endswith(b"\n") else one.value + b"\n" for _, one in self.messages)
-
-    def arrivals(self) -> list[int]:
-        """Of each message, in epoch seconds."""
-        return [message.arrival_ms // 1000 for _, message in self.messages]
-
-    def numbers(self, rows: pl.DataFrame) -> pl.Series:
-        """Which message each row comes from: UInt32, from 0. rows: with `line`, all lines joined."""
-        ends = list(accumulate(message.value.count(b"\n", 0, -1) + 1 for _, message in self.messages))
-        return pl.Series(ends, dtype=pl.UInt32).search_sorted(rows.get_column("line"), side="right")
-
-    def singly(self) -> Iterator[_Lines]:
-        return (_Lines([one]) for one in self.messages)
-
-
 class RawPartition:
     """See the file's rule. Not thread-safe: one caller at a time."""
 
@@ -268,57 +236,53 @@ class RawPartition:
             self.meta.expired["bridge"] += 1
         return min(message.lines, message.lines_up_to(last))
 
-    def _joined(self, messages: Iterable[tuple[int, RawMessage]]) -> Iterator[_Lines]:
+    def _joined(self, messages: Iterable[tuple[int, RawMessage]]) -> Iterator[Lines]:
         """Neighbours that can be parsed together; one by one as long as rows of the state are ahead of `meta`."""
-        group: list[tuple[int, RawMessage]] = []
+        group: list[Piece] = []
         for offset, message in messages:
-            if group and not self._joins(group, message):
-                yield _Lines(group)
+            piece = Piece.of(offset, message)
+            if group and not self._joins(group, piece):
+                yield Lines(group)
                 group = []
-            group.append((offset, message))
+            group.append(piece)
         if group:
-            yield _Lines(group)
+            yield Lines(group)
 
-    def _joins(self, group: list[tuple[int, RawMessage]], message: RawMessage) -> bool:
-        last = group[-1][1]
-        alike = (last.format, last.replay) == (message.format, message.replay)
-        plain = message.error is None and last.error is None and bool(message.value) and bool(last.value)
-        size = sum(len(one.value) for _, one in group)
-        return alike and plain and group[0][0] > self._ahead and size < _JOIN_BYTES
+    def _joins(self, group: list[Piece], piece: Piece) -> bool:
+        size = sum(len(one.body) for one in group)
+        return group[0].offset > self._ahead and size < _JOIN_BYTES and group[-1].joins(piece)
 
-    def _fold_lines(self, lines: _Lines, out: Folded) -> None:
+    def _fold_lines(self, lines: Lines, out: Folded) -> None:
         if lines.first.error is not None:
             self._reject_whole(lines, out)
         elif lines.first.value and not self._fold_together(lines, out):
             self._fold_singly(lines, out)
 
-    def _fold_singly(self, lines: _Lines, out: Folded) -> None:
+    def _fold_singly(self, lines: Lines, out: Folded) -> None:
         for one in lines.singly():
-            self._apply(one, self._parse(one), out)
+            self._fold_together(one, out)
             self.meta.stamp = one.offset
             self._expire()
 
-    def _fold_together(self, lines: _Lines, out: Folded) -> bool:
+    def _fold_together(self, lines: Lines, out: Folded) -> bool:
         """Parse joined messages at once. False, with nothing changed: they must be taken one by one.
 
-        Joining must not show: a header or a guessed format in one message must not reach into the next, and a key that
-        is forgotten after a message is forgotten before the next.
+        A key that is forgotten after a message is forgotten before the next.
         """
-        alone = len(lines.messages) == 1
-        if not alone and self._singly:
+        if not lines.alone and self._singly:
             self._singly -= 1
             return False
-        parsed = self._parse(lines)
-        if not alone and not _is_plain(parsed):
+        parsed = lines.parsed(self.policy.default_format)
+        if parsed is None:
             self._singly = _PATIENCE
             return False
-        if not alone and self._may_forget(lines, parsed.records.get_column("end")):
+        if not lines.alone and self._may_forget(lines, parsed.records.get_column("end")):
             return False
         self._apply(lines, parsed, out)
         return True
 
-    def _may_forget(self, lines: _Lines, ends: pl.Series) -> bool:
-        """Whether keys may leave between plain lines that end at `ends`, or right after them."""
+    def _may_forget(self, lines: Lines, ends: pl.Series) -> bool:
+        """Whether keys may leave between joined lines that end at `ends`, or right after them."""
         newest = ends.filter(ends <= max(lines.arrivals()) + self.policy.future).max()
         watermark = max(cast("int | None", newest) or 0, self.meta.watermark or 0)
         if not self._sweeps(self._horizon(watermark)):
@@ -326,22 +290,19 @@ class RawPartition:
         old = cast("int | None", ends.min()) or 0
         return old < watermark - self.policy.key_ttl or any(frame.height for frame in self.known.admitted.values())
 
-    def _parse(self, lines: _Lines) -> Parsed:
-        fmt = _format(lines.first.format) if lines.first.format else self.policy.default_format
-        return parse(lines.value(), fmt)
-
-    def _reject_whole(self, lines: _Lines, out: Folded) -> None:
+    def _reject_whole(self, lines: Lines, out: Folded) -> None:
         reason = lines.first.error if lines.first.error in REASONS else "undecodable"
         self.meta.lines["reject"] += 1
         self.meta.rejects[reason] += 1
         out.dead_letters.append(of_message(self.partition, lines.offset, lines.first, reason))
 
-    def _apply(self, lines: _Lines, parsed: Parsed, out: Folded) -> None:
+    def _apply(self, lines: Lines, parsed: Parsed, out: Folded) -> None:
         found = facts(parsed.records, self.known.owners, lines.arrivals()[0], replay=lines.first.replay)
         self._count(parsed, found)
         if parsed.rejects.height:
             self.meta.rejects.update(dict(parsed.rejects.get_column("reason").value_counts().iter_rows()))
-            out.dead_letters += of_lines(self.partition, lines.offset, lines.first, parsed.rejects)
+            for piece, rejects in lines.rejects(parsed.rejects):
+                out.dead_letters += of_lines(self.partition, piece.offset, piece.message, rejects)
         if found.rows.height:
             placed = self._placed(lines, self._dated(lines, found.rows, out))
             says = known.info_columns(placed)
@@ -352,9 +313,9 @@ class RawPartition:
             self._know(found, placed, deltas, lines.offset)
             self._add(deltas, lines.offset)
 
-    def _dated(self, lines: _Lines, rows: pl.DataFrame, out: Folded) -> pl.DataFrame:
+    def _dated(self, lines: Lines, rows: pl.DataFrame, out: Folded) -> pl.DataFrame:
         """Facts with Boolean `early`: from the future. Times end there: one broken clock must not age all others."""
-        arrival = _arrivals(lines, rows)
+        arrival = lines.arrival(rows)
         latest = arrival + self.policy.future
         dated = rows.with_columns(
             (pl.col("last") > latest).alias("early"), pl.col("first", "last").clip(upper_bound=latest)
@@ -389,7 +350,7 @@ class RawPartition:
         self.known = known.Known(owners, info, admitted)
         self._known_row.touch(offset, send=not same)
 
-    def _placed(self, lines: _Lines, rows: pl.DataFrame) -> pl.DataFrame:
+    def _placed(self, lines: Lines, rows: pl.DataFrame) -> pl.DataFrame:
         """Facts with their pane, HISTORY where that is gone. Advances the watermark; counts the late and the early."""
         policy, before, early = self.policy, self.meta.watermark, pl.col("early")
         newest = rows.filter(~early).get_column("last").max()
@@ -404,15 +365,15 @@ class RawPartition:
         gone = early | (pl.col("pane") < max(self.through, self._horizon(self.meta.watermark)))
         return placed.with_columns(pl.when(gone).then(HISTORY).otherwise("pane").alias("pane"))
 
-    def _closed(self, lines: _Lines, rows: pl.DataFrame, before: int | None) -> pl.Expr:
+    def _closed(self, lines: Lines, rows: pl.DataFrame, before: int | None) -> pl.Expr:
         """Panes that end by then were closed when a row's message came: it is late by the messages before its own."""
         lateness, newest = self.policy.lateness, self.meta.watermark or 0
         earliest = cast("int", rows.select(pl.min_horizontal("first", "last").min()).item())
-        if len(lines.messages) == 1 or earliest - self.policy.pane_seconds > newest - lateness:
+        if lines.alone or earliest - self.policy.pane_seconds > newest - lateness:
             return pl.lit(0 if before is None else before - lateness, dtype=pl.Int64)
         of = lines.numbers(rows)
         ends = rows.group_by(of.alias("of")).agg(pl.col("last").filter(~pl.col("early")).max())
-        each = pl.DataFrame({"of": range(len(lines.messages))}, schema={"of": pl.UInt32})
+        each = pl.DataFrame({"of": range(len(lines.pieces))}, schema={"of": pl.UInt32})
         came = each.join(ends, on="of", how="left", maintain_order="left").get_column("last").head(-1)
         marks = pl.concat([pl.Series("last", [before], dtype=pl.Int64), came]).cum_max().forward_fill()
         return pl.lit((marks - lateness).fill_null(0).gather(of))
@@ -633,18 +594,9 @@ def _stamp(value: bytes) -> int:
     return cast("int", tables.head(value)["stamp"])
 
 
-@lru_cache(maxsize=64)
-def _format(text: str) -> Format | None:
-    """None: not a format."""
-    try:
-        return parse_format(text)
-    except ValueError:
-        return None
-
-
 def _readable(message: RawMessage) -> RawMessage:
     """The message; undecodable as a whole when its format is none."""
-    if message.format and message.error is None and _format(message.format) is None:
+    if message.format and message.error is None and named_format(message.format) is None:
         return replace(message, error="unknown_format")
     return message
 
@@ -652,22 +604,6 @@ def _readable(message: RawMessage) -> RawMessage:
 def _int64(total: int) -> int:
     """A sum as the tables have it: beyond 2^63 it wraps, here and there alike."""
     return (total + _INT64 // 2) % _INT64 - _INT64 // 2
-
-
-def _is_plain(parsed: Parsed) -> bool:
-    """Whether every line was a record of the given format, with its times."""
-    records = parsed.records
-    if parsed.headers or parsed.rejects.height or parsed.confidence < 1 or not {"start", "end"} <= set(records.columns):
-        return False
-    return not (records.get_column("start").null_count() or records.get_column("end").null_count())
-
-
-def _arrivals(lines: _Lines, rows: pl.DataFrame) -> pl.Expr:
-    """When the message of each row arrived, in epoch seconds. Lines are counted only where messages differ in that."""
-    arrivals = lines.arrivals()
-    if min(arrivals) == max(arrivals):
-        return pl.lit(arrivals[0], dtype=pl.Int64)
-    return pl.lit(pl.Series(arrivals, dtype=pl.Int64).gather(lines.numbers(rows)))
 
 
 def _resting(value: bytes) -> Pane:

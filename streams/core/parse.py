@@ -96,7 +96,7 @@ def parse(value: bytes, fmt: Format | None = None, *, default: Format | None = V
     `unknown_format`, or with the reason of `default` where they have as many fields.
     """
     value = line_ends(value)
-    top, body = _top_header(value)
+    top, body = top_header(value)
     first = top or fmt or default
     frame = fast(body, first) if first else None
     if frame is None:
@@ -117,12 +117,13 @@ def line_ends(value: bytes) -> bytes:
     return last + b"\n" if last.endswith(b"\n") or not last else last  # "\r" alone is an empty line, not nothing
 
 
-def _top_header(value: bytes) -> tuple[Format | None, bytes]:
+def top_header(value: bytes) -> tuple[Format | None, bytes]:
     """The format that the first line names, if it is a header, and the lines after it."""
-    line, _, _ = value[: MAX_LINE + 1].partition(b"\n")
-    if len(line) > MAX_LINE or not line.isascii():
+    line, _, _ = value[: MAX_LINE + 2].partition(b"\n")
+    text = line.removesuffix(b"\r")
+    if len(text) > MAX_LINE or not text.isascii():
         return None, value
-    top = header_format(line.decode("ascii"))
+    top = header_format(text.decode("ascii"))
     return (top, value[len(line) + 1 :]) if top else (None, value)
 
 

@@ -250,6 +250,34 @@ def test_the_late_and_those_of_a_broken_clock_do_not_keep_messages_apart() -> No
     assert (together.meta.totals["late"], together.meta.totals["future"]) == (3, 1)
 
 
+def test_neither_headers_on_top_nor_bad_lines_keep_messages_apart() -> None:
+    """Each object on S3 begins with a header; one bad line must not make all others cost several times as much."""
+    start, header = _line(T0), FORMATS[2]
+    bundles = [start], [header, start, "junk"], ["", start, "junk", start], [header + "\r", start], ["more junk", start]
+    log = _log(*bundles, format=header)
+    alone, together = (RawPartition(0, Policy()) for _ in range(2))
+    letters = [letter for one in log for letter in alone.fold([one]).dead_letters]
+    together.fold(log[:1])
+    folded = together.fold(log[1:])
+
+    assert {pane.stamp for pane in together.panes.values()} == {log[-1][0]}
+    assert folded.dead_letters == letters
+    assert [orjson.loads(letter.value)["line"] for letter in letters] == [2, 2, 0]
+    assert contents(together) == contents(alone)
+    assert +together.meta.lines == {"flow": 6, "header": 2, "blank": 1, "reject": 3}
+
+
+def test_the_format_of_lines_without_one_is_guessed_message_by_message() -> None:
+    """Together, most lines would be of the default format, and the others bad."""
+    shorter = [_line(T0 + n, peer=f"10.0.7.{n}").partition(" ")[2] for n in range(20)]  # without the version
+    log = _log([_line(T0)], shorter, [_line(T0)] * 40, format=None)
+    state = RawPartition(0, Policy())
+    state.fold(log[:1])
+
+    assert not state.fold(log[1:]).dead_letters
+    assert +state.meta.lines == {"flow": 61}
+
+
 def test_a_record_that_is_late_by_a_message_of_its_own_batch_is_late() -> None:
     log = _log([_line(T0)], [_line(T0 + 200)], [_line(T0)])
     state = RawPartition(0, Policy(lateness=100))
