@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -29,6 +30,9 @@ Event = EventT[Any]
 Taken = tuple[int, Event]
 """An event and the number of the assignment in which it came."""
 log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+"""How often a loop with nothing to apply looks whether a flush or a checkpoint is due, or whether it shall stop."""
 
 _CONFIRM_SECONDS = 60.0
 """How long a write to the broker may take before the worker gives up and is started again from its checkpoint."""
@@ -100,7 +104,8 @@ class Loop(Generic[S]):
     Between `drop` and `open` it has no states and takes nothing.
 
     changelog: a Faust topic. flush_seconds, checkpoint_seconds: how often. most_events: how many events are taken at
-    once.
+    once. patient: events wait for the flush that shows them, unless there are enough to be taken at once: to apply many
+    costs little more than to apply one.
     """
 
     name: str
@@ -113,11 +118,13 @@ class Loop(Generic[S]):
     flush_seconds: float
     checkpoint_seconds: float
     most_events: int = 32
+    patient: bool = False
     states: dict[int, S] = field(default_factory=dict)
     ledgers: dict[int, Ledger] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     progressed: float = field(default_factory=time.monotonic)
     _queue: asyncio.Queue[Taken] = field(default_factory=lambda: asyncio.Queue(maxsize=32))
+    _enough: asyncio.Event = field(default_factory=asyncio.Event)
     _opened: asyncio.Event = field(default_factory=asyncio.Event)
     _assignment: int = 0
     _missing: dict[int, _Missing] = field(default_factory=dict)
@@ -133,12 +140,14 @@ class Loop(Generic[S]):
         assignment = self._assignment
         await self._opened.wait()
         await self._queue.put((assignment, event))
+        if self._queue.full():
+            self._enough.set()
 
     async def run(self, *, stopping: Callable[[], bool]) -> None:
         """Apply what was taken, flush and checkpoint in time, until `stopping`."""
         flush_at = save_at = 0.0
         while not stopping():
-            events = await self._some_events()
+            events = await self._some_events(flush_at)
             async with self._lock:
                 if events:
                     await self._apply(events)
@@ -192,12 +201,26 @@ class Loop(Generic[S]):
         """Run `work` in the core's thread."""
         return await asyncio.get_running_loop().run_in_executor(self.thread, work, *args)
 
-    async def _some_events(self) -> list[Taken]:
+    async def _some_events(self, flush_at: float) -> list[Taken]:
+        if self.patient and not await self._ripe(flush_at):
+            return []
         try:
-            first = await asyncio.wait_for(self._queue.get(), timeout=min(self.flush_seconds, 0.2))
+            first = await asyncio.wait_for(self._queue.get(), timeout=min(self.flush_seconds, _POLL_SECONDS))
         except TimeoutError:
             return []
         return [first, *self._taken(self.most_events)]
+
+    async def _ripe(self, flush_at: float) -> bool:
+        """Whether the next flush is due or the queue is full. Looks for _POLL_SECONDS at most.
+
+        Nothing is taken from the queue before: what is in hand while partitions go is not settled.
+        """
+        left = flush_at - time.monotonic()
+        if left > 0 and not self._queue.full():
+            self._enough.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), timeout=min(left, _POLL_SECONDS))
+        return self._queue.full() or time.monotonic() >= flush_at
 
     def _taken(self, most: int) -> list[Taken]:
         return [self._queue.get_nowait() for _ in range(min(most, self._queue.qsize()))]

@@ -89,7 +89,7 @@ class Worker:
         combine = Combine(plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds)
         self.combine: Loop[RawPartition] = Loop(
             "combine", names.raw, topic(names.combine_changelog), self, combine, self._thread, instruments,
-            plan.flush_seconds, plan.checkpoint_seconds,
+            plan.flush_seconds, plan.checkpoint_seconds, patient=True,
         )  # fmt: skip
         roll = Roll(plan.policy.lateness, instruments)
         self.roll: Loop[SummaryPartition] = Loop(
