@@ -16,7 +16,7 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench bench-check recovery chaos overload soak fuzz docs lock clean
+.PHONY: help setup run test check format bench bench-check recovery chaos overload soak latency fuzz docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ overload: $(DEV) ## Send five times what a worker takes, for ten minutes: docs/L
 
 soak: $(DEV) ## Send half of what a worker takes, for two hours: docs/LOAD.md, python -m tests.load soak $(LOAD_ARGS)
 	$(BIN)/python -m tests.load soak --markdown=docs/LOAD.md $(LOAD_ARGS)
+
+latency: $(DEV) ## Time records from the broker to /metrics at half load: docs/LOAD.md, python -m tests.load latency $(LOAD_ARGS)
+	$(BIN)/python -m tests.load latency --markdown=docs/LOAD.md $(LOAD_ARGS)
 
 fuzz: $(FUZZ) ## Fuzz what takes hostile bytes, SECONDS=60 for each target
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

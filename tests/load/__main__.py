@@ -1,4 +1,4 @@
-"""`make overload` and `make soak`: figures of one worker under load; 0 only if no bound is broken."""
+"""`make overload`, `make soak`, `make latency`: figures of one worker under load; 0 only if no bound is broken."""
 
 from __future__ import annotations
 
@@ -18,12 +18,25 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.kafka.broker import VERSION, KafkaCluster, MissingError
-from tests.load.judge import Bounds, Overload, Soak, overload_faults, soak_faults
-from tests.load.report import Rows, overload_rows, page, soak_rows
+from tests.load.judge import (
+    Bounds,
+    Latency,
+    LatencyBounds,
+    Overload,
+    Soak,
+    latency_faults,
+    overload_faults,
+    soak_faults,
+)
+from tests.load.latency import LatencyPlan, latency
+from tests.load.report import Rows, latency_rows, overload_rows, page, soak_rows
 from tests.load.run import OverloadPlan, SoakPlan, overload, soak
 
-_SHORTEST = {"overload": 600.0, "soak": 1200.0}
+_SHORTEST = {"overload": 600.0, "soak": 1200.0, "latency": 240.0}
 """Seconds below which a run is no figure for the page."""
+
+
+Run = Overload | Soak | Latency
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,8 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     except MissingError as problem:
         print(f"no load without Apache Kafka: {problem}")
         return 1
-    faults = overload_faults(run, bounds) if isinstance(run, Overload) else soak_faults(run, bounds)
-    rows = overload_rows(run, faults) if isinstance(run, Overload) else soak_rows(run, faults)
+    faults, rows = _judged(run, bounds)
     _print(rows)
     _write(options, run, rows, f"make {options.what}" + _load_args(arguments))
     for fault in faults:
@@ -45,14 +57,30 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if faults else 0
 
 
-def _run(bootstrap: str, options: argparse.Namespace) -> Overload | Soak:
+def _judged(run: Run, bounds: Bounds) -> tuple[list[str], Rows]:
+    if isinstance(run, Overload):
+        faults = overload_faults(run, bounds)
+        return faults, overload_rows(run, faults)
+    if isinstance(run, Latency):
+        faults = latency_faults(run, bounds, LatencyBounds())
+        return faults, latency_rows(run, faults)
+    faults = soak_faults(run, bounds)
+    return faults, soak_rows(run, faults)
+
+
+def _run(bootstrap: str, options: argparse.Namespace) -> Run:
     if options.what == "overload":
         return overload(bootstrap, OverloadPlan(options.seconds, options.times, options.backlog, options.drain), _say)
+    if options.what == "latency":
+        plan = LatencyPlan(
+            options.seconds, options.probes, options.part, options.backlog, options.rate, options.every, options.starts
+        )
+        return latency(bootstrap, plan, _say)
     return soak(bootstrap, SoakPlan(options.seconds, options.part, options.backlog, options.every), _say)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    bounds, more, half = Bounds(), OverloadPlan(), SoakPlan()
+    bounds, more, half, quick = Bounds(), OverloadPlan(), SoakPlan(), LatencyPlan()
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--backlog", type=int, default=more.backlog, help="steps that the capacity is measured with")
     common.add_argument("--rss", type=float, default=bounds.rss_mb, help="MB that it may take")
@@ -73,6 +101,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     other.add_argument("--seconds", type=float, default=half.seconds)
     other.add_argument("--part", type=float, default=half.part, help="of what the worker takes")
     other.add_argument("--every", type=float, default=half.every, help="seconds between looks")
+    third = kinds.add_parser("latency", parents=[common])
+    third.add_argument("--seconds", type=float, default=quick.seconds, help="of probes")
+    third.add_argument("--probes", type=int, default=quick.probes, help="in that time")
+    third.add_argument("--part", type=float, default=quick.part, help="of what the worker takes")
+    third.add_argument("--rate", type=float, default=quick.rate, help="lines a second, instead of a part")
+    third.add_argument("--every", type=float, default=quick.every, help="seconds between scrapes")
+    third.add_argument("--starts", type=int, default=quick.starts, help="of each kind; 0: none")
     return parser.parse_args(arguments)
 
 
@@ -82,7 +117,7 @@ def _load_args(arguments: Sequence[str]) -> str:
     return f' LOAD_ARGS="{given}"' if given else ""
 
 
-def _write(options: argparse.Namespace, run: Overload | Soak, rows: Rows, command: str) -> None:
+def _write(options: argparse.Namespace, run: Run, rows: Rows, command: str) -> None:
     if options.json:
         Path(options.json).write_text(json.dumps(asdict(run)) + "\n", "utf-8")
     if not options.markdown:

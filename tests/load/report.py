@@ -90,7 +90,7 @@ def latency_rows(run: Latency, faults: Sequence[str]) -> Rows:
         ("a scrape: median, slowest", f"{median(_scrapes(looks)):.3f} s, {max(_scrapes(looks)):.2f} s"),
         ("between scrapes: median", f"{median(between):.2f} s; {looks[-1].series:,} series"),
         ("the broker confirms a probe: p50, p99, slowest", _spread(run.confirmed)),
-        ("`vpcflow_pipeline_latency_seconds`: p50, p99", f"{_told(run, 0.5)}, {_told(run, 0.99)}"),
+        ("`vpcflow_pipeline_latency_seconds`, the oldest of each summary: p50, p99, slowest", _told(run)),
         *((f"start to ready, {start.name}", _started(start)) for start in run.starts),
         ("messages lost", str(looks[-1].lost)),
         ("ENIs of probes that are counted wrong", str(len(run.differences))),
@@ -119,9 +119,8 @@ def _spread(values: Sequence[float]) -> str:
     return ", ".join(f"{quantile(values, part):.2f} s" for part in (0.5, 0.99, 1))
 
 
-def _told(run: Latency, part: float) -> str:
-    lower, upper = bucket(run.told, part)
-    return f"{lower:g} to {upper:g} s"
+def _told(run: Latency) -> str:
+    return ", ".join("{:g} to {:g} s".format(*bucket(run.told, part)) for part in (0.5, 0.99, 1))
 
 
 def _started(start: Start) -> str:
