@@ -10,7 +10,7 @@ from statistics import median
 import pytest
 
 from streams.core import tables
-from tests.bench.check import LIMITS, TOLERATED, VERSIONS, Core, Limits, judged, load, main, round_ratio
+from tests.bench.check import LIMITS, LINES, TOLERATED, Core, Limits, judged, load, main, round_ratio
 
 KEPT = Limits("2026-11-27", "3.11.7", "2.1.0", {"v2": 4.0, "v5": 2.5})
 NOISE = 0.12
@@ -46,7 +46,7 @@ def test_what_is_tolerated_is_the_middle_between_noise_and_a_third(times: float,
 
 
 def test_the_limits_that_are_kept_are_of_what_is_measured() -> None:
-    assert set(Limits.read(LIMITS).ratios) == {f"v{version}" for version in VERSIONS}
+    assert set(Limits.read(LIMITS).ratios) == {f"v{version}" for version in LINES}
 
 
 def test_the_core_counts_every_line_that_it_is_given(tmp_path: Path) -> None:
