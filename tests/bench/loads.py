@@ -21,8 +21,9 @@ EVERY_OTHER = 0
 _LINES = 2500
 """Of a message of `every_eni`."""
 _CLOSED = 1200
-_SPREAD = 3600
-"""Seconds: a late record is behind the others by the first, and up to the second more. Its pane is retained still."""
+_SPREAD = 1800
+"""Seconds: a late record is behind the others by the first, and by less than the second more. Its pane is retained, and
+it is not so old (budget.series_ttl_seconds) that a port with no other record has no series, and the sum a gap."""
 _STEP = 97
 """A prime, so that neighbours in the order of lines are none in time."""
 
