@@ -16,7 +16,7 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench bench-check recovery chaos overload soak latency fuzz docs lock clean
+.PHONY: help setup run test check format bench bench-check recovery growth chaos overload soak latency fuzz docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ bench-check: $(DEV) ## Has the hot path become slower? python -m tests.bench.che
 
 recovery: $(DEV) ## Measure how fast a killed worker is back: python -m tests.bench.recovery $(BENCH_ARGS)
 	$(BIN)/python -m tests.bench.recovery $(BENCH_ARGS)
+
+growth: $(DEV) ## Measure what grows with what, for an hour: docs/growth.md, python -m tests.bench.growth $(GROWTH_ARGS)
+	$(BIN)/python -m tests.bench.growth --json tests/bench/growth.json --markdown docs/growth.md --plot docs $(GROWTH_ARGS)
 
 chaos: $(DEV) ## Break things while records stream in, SEEDS times from SEED on: docs/reliability.md
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first $(SEED) --markdown docs/reliability.md $(CHAOS_ARGS)
