@@ -83,7 +83,7 @@ def _measured(kafka: KafkaCluster, curve: Curve, options: argparse.Namespace) ->
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make growth", description=__doc__)
     parser.add_argument("--curves", nargs="+", choices=_NAMES, default=_NAMES, metavar="NAME", help=", ".join(_NAMES))
-    parser.add_argument("--quick", action="store_true", help="two points a curve with few records: no figures")
+    parser.add_argument("--quick", action="store_true", help="two points a curve with few records, nothing written")
     parser.add_argument("--runs", type=int, default=1, help="of each point: the median by CPU counts")
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE; curves of other runs stay in it")
     parser.add_argument("--markdown", metavar="FILE", help="put the tables where FILE has them; its text stays")
@@ -268,11 +268,12 @@ def _conditions(options: argparse.Namespace) -> str:
 
 
 def _write(options: argparse.Namespace, curve: Curve, figures: Sequence[Figures]) -> None:
+    if options.quick:
+        print("a quick run gives no figures: nothing is written")
+        return
     conditions = _conditions(options)
     if options.json:
         _renew(Path(options.json), lambda old: chart.as_json(old, curve, figures, conditions))
-    if options.quick:
-        return  # its figures are for nobody to read
     if options.plot and (drawing := chart.svg(curve, figures)):
         Path(options.plot, chart.file_name(curve)).write_text(drawing, "utf-8")
     if options.markdown:
