@@ -157,7 +157,7 @@ def decode(value: bytes) -> tuple[dict[str, object], Frames]:
         raise ValueError("a table row that was cut off or changed on its way")
     frames = {}
     for name, size in cast("list[tuple[str, int]]", sizes):
-        frames[name] = pl.read_ipc_stream(value[at : at + size], use_pyarrow=False)
+        frames[name] = _frame(value[at : at + size])
         at += size
     return found, frames
 
@@ -170,3 +170,8 @@ def _frame_bytes(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.write_ipc_stream(buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _frame(blob: bytes) -> pl.DataFrame:
+    """Through a reader: for each BytesIO that Polars 2.1 is given, and for bytes, it leaks an object of 48 bytes."""
+    return pl.read_ipc_stream(io.BufferedReader(io.BytesIO(blob)), use_pyarrow=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import sys
 from collections.abc import Mapping
 
 import polars as pl
@@ -146,3 +148,19 @@ def test_the_head_can_be_read_without_the_frames() -> None:
 
     assert tables.head(value)["stamp"] == 5
     assert json.loads(value.partition(b"\n")[0])["v"] == 1
+
+
+def test_nothing_is_left_of_what_was_decoded() -> None:
+    """A worker decodes some hundred frames a second, for months: a small object of each is megabytes an hour."""
+    value, times = tables.encode({}, tables.empty_frames()), 2_000
+
+    def blocks() -> int:
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    tables.decode(value)
+    before = blocks()
+    for _ in range(times):
+        tables.decode(value)
+
+    assert blocks() - before < times / 4
