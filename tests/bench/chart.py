@@ -93,13 +93,18 @@ def short(number: float) -> str:
 
 
 def page(old: str, curve: Curve, figures: Sequence[Figures], conditions: str) -> str:
-    """The page with the figures of a curve anew, between their marks; what a person wrote around them stays."""
-    name, _ = curve.drawn
-    drawing = f"![{curve.drawn[1]}]({file_name(curve)})\n\n" if name else ""
-    begin, end = f"<!-- {curve.name}: made by `make growth` -->", f"<!-- end of {curve.name} -->"
-    block = f"{begin}\n{markdown(rows(curve, figures))}\n\n{drawing}{conditions}.\n{end}"
+    """The page with the figures of a curve anew; a section of its own if the curve is new to it."""
+    drawing = f"![{curve.drawn[1]}]({file_name(curve)})\n\n" if curve.drawn[0] else ""
+    made = f"{markdown(rows(curve, figures))}\n\n{drawing}{conditions}."
+    return placed(old or TITLE, curve.name, made, f"## {curve.title}\n\n")
+
+
+def placed(old: str, name: str, made: str, head: str = "") -> str:
+    """A page with what was made anew between its marks; what a person wrote stays. head: for a place that is new."""
+    begin, end = f"<!-- {name}: made by `make growth` -->", f"<!-- end of {name} -->"
+    block = f"{begin}\n{made}\n{end}"
     if begin not in old:
-        return f"{old or TITLE}\n## {curve.title}\n\n{block}\n"
+        return f"{old}\n{head}{block}\n"
     before, _, rest = old.partition(begin)
     return before + block + rest.partition(end)[2]
 

@@ -4,21 +4,26 @@ A worker has work for each record, and work for each *cell*: an ENI in a pane of
 memory, in a summary and in a checkpoint, however many records it counts. Each raw partition has cells of its own, so
 they grow with the partitions, until each has one record only.
 
-`python -m tests.bench.sizing FIGURES` prints the tables of docs/sizing.md from what `make growth` wrote.
+Summaries and checkpoints are due at fixed times, but what takes longer rests longer after it (streams/agents/loop.py).
+So with x cells a worker needs A x / (1 + B x) for them: in proportion as long as they are few, and no more than A / B.
+What grows then is the age of the figures: 1 + B x seconds.
+
+`make growth` puts its tables into docs/sizing.md; so does `python -m tests.bench.sizing` without measuring anew.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from operator import mul
 from pathlib import Path
 
-from tests.bench.chart import markdown, of_json, short
+from tests.bench.chart import markdown, of_json, placed, short
 from tests.bench.curves import CURVES, OURS, Figures, Setup
 from tests.bench.loads import PANE
+
+ROOT = Path(__file__).parents[2]
+FIGURES, PAGE = ROOT / "tests/bench/growth.json", ROOT / "docs/sizing.md"
 
 Curves = Mapping[str, Sequence[Figures]]
 
@@ -36,24 +41,34 @@ _LIVE = ("live", "live-rate", "live-partitions")
 
 
 @dataclass(frozen=True)
+class Rested:
+    """What the cells of a worker take a second: less than in proportion, see the file's rule."""
+
+    each: float
+    rest: float
+
+    def of(self, cells_of_worker: float) -> float:
+        """A second."""
+        return self.each * cells_of_worker / (1 + self.rest * cells_of_worker)
+
+
+@dataclass(frozen=True)
 class Model:
-    """Cores, megabytes and bytes a second that a record or a cell of the open panes takes, and what is there anyway."""
+    """Of a worker: cores and MB with nothing to do, for each record a second, for each cell; and bytes in Kafka."""
 
     base_cores: float
     record_cores: float
-    cell_cores: float
+    cell_cores: Rested
     base_mb: float
     cell_mb: float
     record_raw: float
-    base_summaries: float
-    cell_summaries: float
-    base_changelogs: float
-    cell_changelogs: float
+    cell_summaries: Rested
+    cell_changelogs: Rested
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a rate needs. memory_mb: of one worker. Bytes a second, and on disks: of one copy."""
+    """What a rate needs. memory_mb: of one worker. age: of the figures, seconds. Bytes a second, on disks: one copy."""
 
     rate: int
     enis: int
@@ -61,10 +76,16 @@ class Need:
     workers: int
     cores: float
     memory_mb: float
+    age: float
     raw: float
     summaries: float
     changelogs: float
     disk: float
+
+    @property
+    def busy(self) -> float:
+        """Part of a core that each worker uses."""
+        return self.cores / self.workers
 
 
 def cells(enis: float, partitions: int, records: float) -> float:
@@ -98,18 +119,24 @@ def _less(row: Sequence[float], times: float, other: Sequence[float]) -> list[fl
 def fit(found: Curves) -> Model:
     """A model from the figures. Raises KeyError for a curve that is missing."""
     live = list(_live(found))
-    rows = [(1.0, float(setup.live), setup_cells(setup)) for setup, _ in live]
-    base_cores, record_cores, cell_cores = least_squares(rows, [one.cores for _, one in live])
+    many = [setup_cells(setup) for setup, _ in live]
+    summaries = rested(many, [one.stored["summaries"] / one.seconds for _, one in live])
+    work = [(1.0, float(setup.live), Rested(1, summaries.rest).of(x)) for (setup, _), x in zip(live, many, strict=True)]
+    base_cores, record_cores, cell_cores = least_squares(work, [one.cores for _, one in live])
     memory = [(1.0, one.interfaces * float(RETAINED)) for one in found["memory"]]
     base_mb, cell_mb = least_squares(memory, [one.peak_rss_mb for one in found["memory"]])
-    of_cells = [(base, many) for base, _, many in rows]
-    summaries = least_squares(of_cells, [one.stored["summaries"] / one.seconds for _, one in live])
-    changelogs = least_squares(of_cells, [one.changelogs for _, one in live])
     raw = next(one for one in found["bytes"] if one.value == OURS)
     return Model(
-        base_cores, record_cores, cell_cores, base_mb, cell_mb, raw.stored["raw"] / raw.records,
-        summaries[0], summaries[1], changelogs[0], changelogs[1],
+        base_cores, record_cores, Rested(cell_cores, summaries.rest), base_mb, cell_mb,
+        raw.stored["raw"] / raw.records, summaries, rested(many, [one.changelogs for _, one in live]),
     )  # fmt: skip
+
+
+def rested(many: Sequence[float], taken: Sequence[float]) -> Rested:
+    """What so many cells took. x / taken is a line over x."""
+    lines = [(1.0, x) for x in many]
+    base, slope = least_squares(lines, [x / one for x, one in zip(many, taken, strict=True)])
+    return Rested(1 / base, slope / base)
 
 
 def _live(found: Curves) -> Iterator[tuple[Setup, Figures]]:
@@ -128,38 +155,44 @@ def setup_cells(setup: Setup) -> float:
 
 
 def need(model: Model, rate: int, enis: int) -> Need:
-    """With as few partitions as give each worker one. Twice as many as before, until they are enough."""
+    """With as few partitions, of 4, 8, 16 and so on, as give each worker one. More than BUSY: no number is enough."""
     partitions = LEAST
-    while (found := _with(model, rate, enis, partitions)).workers > partitions and partitions < MOST:
+    while (found := _with(model, rate, enis, partitions)).busy > BUSY and partitions < MOST:
         partitions *= 2
     return found
 
 
-def _with(model: Model, rate: int, enis: int, partitions: int) -> Need:
-    open_cells = cells(enis, partitions, rate * PANE)
-    work = model.record_cores * rate + model.cell_cores * open_cells
-    workers = max(1, ceil(work / (BUSY - model.base_cores)))
-    raw = model.record_raw * rate
-    summaries = model.base_summaries + model.cell_summaries * open_cells
+def _with(model: Model, rate: int, enis: int, partitions: int, workers: int = 0) -> Need:
+    """workers: 0: as few as are enough."""
+    total = cells(enis, partitions, rate * PANE)
+    while not workers or (workers < partitions and _cores(model, rate / workers, total / workers) > BUSY):
+        workers += 1
+    mine = total / workers
+    raw, summaries = model.record_raw * rate, workers * model.cell_summaries.of(mine)
     return Need(
-        rate, enis, partitions, workers, work + workers * model.base_cores,
-        model.base_mb + model.cell_mb * open_cells * RETAINED / workers,
-        raw, summaries, model.base_changelogs + model.cell_changelogs * open_cells,
-        raw * RAW_SECONDS + summaries * SUMMARY_SECONDS,
+        rate, enis, partitions, workers, workers * _cores(model, rate / workers, mine),
+        model.base_mb + model.cell_mb * mine * RETAINED, 1 + model.cell_summaries.rest * mine,
+        raw, summaries, workers * model.cell_changelogs.of(mine), raw * RAW_SECONDS + summaries * SUMMARY_SECONDS,
     )  # fmt: skip
+
+
+def _cores(model: Model, rate: float, mine: float) -> float:
+    """Of one worker."""
+    return model.base_cores + model.record_cores * rate + model.cell_cores.of(mine)
 
 
 # -- telling -----------------------------------------------------------------------------------------------------------
 
 _MODEL: Sequence[tuple[str, Callable[[Model], str]]] = (
     ("CPU-seconds for a million records, live", lambda one: short(one.record_cores * 1e6)),
-    ("CPU-seconds a second for a million cells of a pane", lambda one: short(one.cell_cores * 1e6)),
     ("CPU-seconds a second of a worker with nothing to do", lambda one: short(one.base_cores)),
+    ("CPU-seconds a second for cells: 1,000; 100,000", lambda one: _both(one.cell_cores)),
     ("memory of a million cells, MB", lambda one: short(one.cell_mb * 1e6)),
     ("memory of a worker without cells, MB", lambda one: short(one.base_mb)),
     ("raw topic, bytes a record", lambda one: short(one.record_raw)),
-    ("summaries, bytes a second for a cell of a pane", lambda one: short(one.cell_summaries)),
-    ("changelogs, bytes a second for a cell of a pane", lambda one: short(one.cell_changelogs)),
+    ("summaries, bytes a second for cells: 1,000; 100,000", lambda one: _both(one.cell_summaries)),
+    ("changelogs, bytes a second for cells: 1,000; 100,000", lambda one: _both(one.cell_changelogs)),
+    ("age of the figures with 1,000, with 100,000 cells, s", lambda one: _ages(one.cell_summaries)),
 )
 _NEED: Sequence[tuple[str, Callable[[Need], str]]] = (
     ("records/s", lambda one: f"{one.rate:,}"),
@@ -168,6 +201,7 @@ _NEED: Sequence[tuple[str, Callable[[Need], str]]] = (
     ("workers", lambda one: f"{one.workers:,}"),
     ("cores", lambda one: short(one.cores)),
     ("memory of a worker, MB", lambda one: short(one.memory_mb)),
+    ("figures are old, s", lambda one: short(one.age)),
     ("raw, MB/s", lambda one: short(one.raw / 1e6)),
     ("summaries, MB/s", lambda one: short(one.summaries / 1e6)),
     ("changelogs, MB/s", lambda one: short(one.changelogs / 1e6)),
@@ -175,15 +209,47 @@ _NEED: Sequence[tuple[str, Callable[[Need], str]]] = (
 )
 
 
-def tables(model: Model) -> str:
-    """The model, and what each of RATES needs with each of ENIS, in Markdown."""
+def _both(one: Rested) -> str:
+    return f"{short(one.of(1e3))}; {short(one.of(1e5))}"
+
+
+def _ages(one: Rested) -> str:
+    return f"{short(1 + one.rest * 1e3)}; {short(1 + one.rest * 1e5)}"
+
+
+def tables(found: Curves) -> dict[str, str]:
+    """By name: the model, what each of RATES needs with each of ENIS, and a point that the fit did not know."""
+    model = fit(found)
     needs = [need(model, rate, enis) for enis in ENIS for rate in RATES]
     head = [title for title, _ in _NEED]
-    return "\n".join([
-        markdown([["", "fitted"], *([title, tell(model)] for title, tell in _MODEL)]), "",
-        markdown([head, *([tell(one) for _, tell in _NEED] for one in needs)]), "",
-    ])  # fmt: skip
+    return {
+        "model": markdown([["", "fitted"], *([title, tell(model)] for title, tell in _MODEL)]),
+        "needs": markdown([head, *([tell(one) for _, tell in _NEED] for one in needs)]),
+        "away": markdown([["", "predicted", "measured", "measured / predicted"], *_away(model, found)]),
+    }
+
+
+def _away(model: Model, found: Curves) -> Iterator[list[str]]:
+    curve = next(one for one in CURVES if one.name == "away")
+    setups = dict(curve.setups(quick=False))
+    for one in found["away"]:
+        setup = setups[one.value]
+        foretold = _with(model, setup.live, setup.load.enis, setup.raw_partitions, workers=1)
+        for what, predicted, measured in (
+            ("CPU-seconds a second", foretold.cores, one.cores),
+            ("raw, kB/s", foretold.raw / 1e3, one.stored["raw"] / one.seconds / 1e3),
+            ("summaries, kB/s", foretold.summaries / 1e3, one.stored["summaries"] / one.seconds / 1e3),
+            ("changelogs, kB/s", foretold.changelogs / 1e3, one.changelogs / 1e3),
+        ):
+            yield [what, short(predicted), short(measured), f"{measured / predicted:.2f}"]
+
+
+def page(old: str, found: Curves) -> str:
+    """docs/sizing.md with its tables anew."""
+    for name, made in tables(found).items():
+        old = placed(old, name, made)
+    return old
 
 
 if __name__ == "__main__":
-    print(tables(fit(of_json(Path(sys.argv[1]).read_text("utf-8")))))
+    PAGE.write_text(page(PAGE.read_text("utf-8"), of_json(FIGURES.read_text("utf-8"))), "utf-8")
