@@ -38,7 +38,7 @@ _CONFIRM_SECONDS = 60.0
 """How long a write to the broker may take before the worker gives up and is started again from its checkpoint."""
 
 _REST = 12
-"""After a flush or a checkpoint, so many times its length go to other work."""
+"""With events waiting, so many times the length of a flush or a checkpoint go to them before the next."""
 _MOST_REST_SECONDS = 15.0
 """Not more: one that waited for a broker was long and no work, and what is not saved is read again after a crash."""
 
@@ -152,9 +152,9 @@ class Loop(Generic[S]):
                 if events:
                     await self._apply(events)
                 if time.monotonic() >= flush_at:
-                    flush_at = await _next(self.flush_seconds, self._flush())
+                    flush_at = await self._next(self.flush_seconds, self._flush())
                 if time.monotonic() >= save_at:
-                    save_at = await _next(self.checkpoint_seconds, self._checkpoint())
+                    save_at = await self._next(self.checkpoint_seconds, self._checkpoint())
 
     async def settle(self) -> None:
         """Apply what was taken, flush and checkpoint now: before partitions go, before the worker stops."""
@@ -286,6 +286,12 @@ class Loop(Generic[S]):
         missing.tried += missing.instead == found
         return missing.tried if missing.instead == found else 0
 
+    async def _next(self, every: float, work: Awaitable[None]) -> float:
+        """Do the work; when it is due again."""
+        began = time.monotonic()
+        await work
+        return due(every, began, time.monotonic(), behind=self._queue.full())
+
     async def _flush(self) -> None:
         for state in self.states.values():
             self._send(await self.in_core(self.state.flush, state))
@@ -318,19 +324,13 @@ class Loop(Generic[S]):
             await asyncio.wait_for(asyncio.gather(*futures), timeout=_CONFIRM_SECONDS)
 
 
-async def _next(every: float, work: Awaitable[None]) -> float:
-    """Do the work; when it is due again."""
-    began = time.monotonic()
-    await work
-    return due(every, began, time.monotonic())
-
-
-def due(every: float, began: float, ended: float) -> float:
+def due(every: float, began: float, ended: float, *, behind: bool) -> float:
     """When work is due again that took from `began` to `ended`.
 
-    Under load (a backlog that touches many panes) it takes its share, not all.
+    Behind (a backlog, which touches many panes) it takes its share of the time, not all. Else nobody waits for it.
     """
-    return max(began + every, ended + min(_REST * (ended - began), _MOST_REST_SECONDS))
+    rest = min(_REST * (ended - began), _MOST_REST_SECONDS) if behind else 0.0
+    return max(began + every, ended + rest)
 
 
 def _soon(message: Outgoing) -> Awaitable[Any]:

@@ -20,12 +20,15 @@ QUEUE = 4
 
 
 @pytest.mark.parametrize(
-    ("took", "next_after_end"),
-    [(0.1, 4.9), (0.5, 6.0), (20.0, 15.0)],
-    ids=["in its turn", "a share of the time under load", "one that waited for a broker was no work"],
-)
-def test_a_checkpoint_of_every_5_seconds_is_due_again(took: float, next_after_end: float) -> None:
-    assert due(5.0, 100.0, 100.0 + took) - (100.0 + took) == pytest.approx(next_after_end)
+    ("took", "behind", "next_after_end"),
+    [(0.1, True, 4.9), (0.5, True, 6.0), (20.0, True, 15.0), (0.5, False, 4.5), (20.0, False, 0.0)],
+    ids=[
+        "in its turn", "a share of the time under load", "one that waited for a broker was no work",
+        "in its turn where nothing waits", "at once where it took longer",
+    ],
+)  # fmt: skip
+def test_a_checkpoint_of_every_5_seconds_is_due_again(took: float, next_after_end: float, *, behind: bool) -> None:
+    assert due(5.0, 100.0, 100.0 + took, behind=behind) - (100.0 + took) == pytest.approx(next_after_end)
 
 
 class Diary:
