@@ -79,6 +79,7 @@ async def test_a_broker_that_dies_costs_no_line_and_doubles_none(lone_kafka: Kaf
     environ = {
         "VPCFLOW_TOPICS__PREFIX": prefix,
         "VPCFLOW_CHECKPOINT__SECONDS": "1",
+        "VPCFLOW_CHECKPOINT__SUMMARY_SECONDS": "0.1",  # else all is posted before anything is read
         "VPCFLOW_GROUP__SESSION_SECONDS": "6",
         "VPCFLOW_INGEST__DEADLINE_SECONDS": "2",
         "VPCFLOW_BUDGET__PORT_SERIES": "20000",
