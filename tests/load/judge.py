@@ -14,7 +14,6 @@ GROWS = {"files": ("open files", 0), "threads": ("threads", 2), "series": ("seri
 
 _PARTS = 5
 _TELLS = 0.9
-_ENOUGH = 0.8
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Bounds:
-    """rss_mb: at any moment. scrape_seconds: of each. slope_mb: an hour, of what is held."""
+    """rss_mb: at any moment. scrape_seconds: of each. slope_mb: an hour, of what is held. sent: at least this part of the
+    overload that was meant.
+    """
 
     rss_mb: float = 600.0
     scrape_seconds: float = 1.0
     slope_mb: float = 1.0
+    sent: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def growth(looks: Sequence[Look], name: str) -> float:
 def overload_faults(run: Overload, bounds: Bounds) -> list[str]:
     """What is not as it must be under overload."""
     faults = [*_always(run.looks, bounds), *_totals(run.sent, run.counted, run.differences, drained=run.drained)]
-    if run.rate < _ENOUGH * run.times * run.capacity:
+    if run.rate < bounds.sent * run.times * run.capacity:
         faults.append(
             f"no overload: {run.rate:,.0f} lines/s were sent, {run.times:g} times {run.capacity:,.0f} were meant"
         )

@@ -31,8 +31,10 @@ from tests.load.run import STEP, OverloadPlan, overload, uncounted
 from tests.load.watch import given_back, scraped
 
 SHORT = OverloadPlan(seconds=8.0, backlog=120, drain=150.0)
-PATIENT = Bounds(scrape_seconds=5.0)
-"""Of a machine that may have other tests to run: the second is for `make overload`, which has it for itself."""
+PATIENT = Bounds(scrape_seconds=5.0, sent=0.4)
+"""Of a machine that may have other tests to run, and a feeder that gets twice what a worker takes out of it at least:
+`make overload` has it for itself.
+"""
 
 KEY = ("eni-1", "ACCEPT")
 
