@@ -54,8 +54,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Bounds:
-    """rss_mb: at any moment. scrape_seconds: of each. slope_mb: an hour, of what is held. sent: at least this part of the
-    overload that was meant.
+    """rss_mb: at any moment. scrape_seconds: of each. slope_mb: an hour, of what is held.
+
+    sent: at least this part of the overload that was meant.
     """
 
     rss_mb: float = 600.0
