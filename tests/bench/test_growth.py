@@ -13,6 +13,7 @@ from tests.bench import growth
 from tests.bench.chart import as_json, markdown, of_json, page, rows, short, svg
 from tests.bench.curves import CURVES, TOPICS, Curve, Figures, even, middle, quiet, spread
 from tests.bench.loads import EVERY_OTHER, Load, at_second, chunks, every_eni, flows, interfaces
+from tests.conftest import missing
 from tests.kafka.broker import MissingError, jars
 
 NOW = 1_764_000_000
@@ -190,7 +191,7 @@ def test_two_points_are_measured_and_verified(tmp_path: Path, capsys: pytest.Cap
     try:
         jars()
     except MissingError as problem:
-        pytest.skip(str(problem))
+        missing(problem)
     file = tmp_path / "figures.json"
 
     assert growth.main(["--quick", "--curves", "late", "--json", str(file)]) == 0
