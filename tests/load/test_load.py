@@ -123,12 +123,17 @@ def test_a_lag_that_stands_still_for_a_fifth_of_the_time_does_not_grow() -> None
     ]
 
 
-def test_a_lag_that_tells_half_of_what_waits_breaks_a_bound() -> None:
-    """At the last look 8,550 of 17,100 lines wait, which are 950 messages."""
+def test_a_lag_that_tells_less_than_waited_three_seconds_ago_breaks_a_bound() -> None:
+    """At the last look 8,550 of 17,100 lines wait, which are 950 messages; 100 messages come a second."""
     assert overload_faults(_overload({"lag": {0: 950}}), Bounds()) == []
-    assert overload_faults(_overload({"lag": {0: 475}}), Bounds()) == [
-        "vpcflow_consumer_lag_messages tells 50% of what waits when all is sent"
+    assert overload_faults(_overload({"lag": {0: 650}}), Bounds()) == []
+    assert overload_faults(_overload({"lag": {0: 649}}), Bounds()) == [
+        "vpcflow_consumer_lag_messages tells 68% of what waits when all is sent"
     ]
+
+
+def test_a_run_without_a_look_at_its_end_breaks_a_bound() -> None:
+    assert overload_faults(_overload(ends=19.0), Bounds()) == ["no look after all was sent"]
 
 
 def test_the_slope_is_that_of_the_best_line() -> None:
