@@ -14,13 +14,13 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP, EventT
 
 from streams.agents.changelog import Stored
+from streams.agents.inbox import Inbox
 from streams.core import ledger
 from streams.core.ledger import Keyed, Ledger, Rows, Written
 from streams.metrics import Instruments
@@ -103,9 +103,9 @@ class Loop(Generic[S]):
 
     Between `drop` and `open` it has no states and takes nothing.
 
-    changelog: a Faust topic. flush_seconds, checkpoint_seconds: how often. most_events: how many events are taken at
-    once. patient: events wait for the flush that shows them, unless there are enough to be taken at once: to apply many
-    costs little more than to apply one.
+    changelog: a Faust topic. flush_seconds, checkpoint_seconds: how often. inbox: what is in it is taken at once.
+    patient: events wait for the flush that shows them, unless it is full before: to apply many costs little more than
+    to apply one.
     """
 
     name: str
@@ -117,14 +117,12 @@ class Loop(Generic[S]):
     instruments: Instruments
     flush_seconds: float
     checkpoint_seconds: float
-    most_events: int = 32
+    inbox: Inbox[Taken]
     patient: bool = False
     states: dict[int, S] = field(default_factory=dict)
     ledgers: dict[int, Ledger] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     progressed: float = field(default_factory=time.monotonic)
-    _queue: asyncio.Queue[Taken] = field(default_factory=lambda: asyncio.Queue(maxsize=32))
-    _enough: asyncio.Event = field(default_factory=asyncio.Event)
     _opened: asyncio.Event = field(default_factory=asyncio.Event)
     _assignment: int = 0
     _missing: dict[int, _Missing] = field(default_factory=dict)
@@ -133,24 +131,22 @@ class Loop(Generic[S]):
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def take(self, event: Event) -> None:
-        """Queue an event; waits while the core is behind, so that Kafka holds what memory should not.
+        """Into the inbox; waits while the core is behind, so that Kafka holds what memory should not.
 
         An event that waits while partitions move belongs to an assignment that is over: it is not applied.
         """
         assignment = self._assignment
         await self._opened.wait()
-        await self._queue.put((assignment, event))
-        if self._queue.full():
-            self._enough.set()
+        await self.inbox.put((assignment, event), len(event.message.value or b""))
 
     async def run(self, *, stopping: Callable[[], bool]) -> None:
         """Apply what was taken, flush and checkpoint in time, until `stopping`."""
         flush_at = save_at = 0.0
         while not stopping():
-            events = await self._some_events(flush_at)
+            await self._wait(flush_at)
             async with self._lock:
-                if events:
-                    await self._apply(events)
+                if self._ripe(flush_at):
+                    await self._apply(self.inbox.take())
                 if time.monotonic() >= flush_at:
                     flush_at = await self._next(self.flush_seconds, self._flush())
                 if time.monotonic() >= save_at:
@@ -159,8 +155,8 @@ class Loop(Generic[S]):
     async def settle(self) -> None:
         """Apply what was taken, flush and checkpoint now: before partitions go, before the worker stops."""
         async with self._lock:
-            while not self._queue.empty():
-                await self._apply(self._taken(self._queue.qsize()))
+            while self.inbox:
+                await self._apply(self.inbox.take())
             await self._flush()
             await self._checkpoint()
 
@@ -201,29 +197,15 @@ class Loop(Generic[S]):
         """Run `work` in the core's thread."""
         return await asyncio.get_running_loop().run_in_executor(self.thread, work, *args)
 
-    async def _some_events(self, flush_at: float) -> list[Taken]:
-        if self.patient and not await self._ripe(flush_at):
-            return []
-        try:
-            first = await asyncio.wait_for(self._queue.get(), timeout=min(self.flush_seconds, _POLL_SECONDS))
-        except TimeoutError:
-            return []
-        return [first, *self._taken(self.most_events)]
-
-    async def _ripe(self, flush_at: float) -> bool:
-        """Whether the next flush is due or the queue is full. Looks for _POLL_SECONDS at most.
-
-        Nothing is taken from the queue before: what is in hand while partitions go is not settled.
-        """
+    async def _wait(self, flush_at: float) -> None:
+        """Until there is something to do, or for _POLL_SECONDS."""
         left = flush_at - time.monotonic()
-        if left > 0 and not self._queue.full():
-            self._enough.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), timeout=min(left, _POLL_SECONDS))
-        return self._queue.full() or time.monotonic() >= flush_at
+        if left > 0:
+            await self.inbox.wait(min(left, _POLL_SECONDS), until_full=self.patient)
 
-    def _taken(self, most: int) -> list[Taken]:
-        return [self._queue.get_nowait() for _ in range(min(most, self._queue.qsize()))]
+    def _ripe(self, flush_at: float) -> bool:
+        """Whether what is in the inbox is to be applied now."""
+        return bool(self.inbox) and (not self.patient or self.inbox.full() or time.monotonic() >= flush_at)
 
     async def _apply(self, taken: list[Taken]) -> None:
         """Under the lock: partitions do not move meanwhile."""
@@ -290,7 +272,7 @@ class Loop(Generic[S]):
         """Do the work; when it is due again."""
         began = time.monotonic()
         await work
-        return due(every, began, time.monotonic(), behind=self._queue.full())
+        return due(every, began, time.monotonic(), behind=self.inbox.full())
 
     async def _flush(self) -> None:
         for state in self.states.values():

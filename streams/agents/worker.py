@@ -20,6 +20,7 @@ from yarl import URL
 
 from streams.agents.changelog import StateError, Stored, stored
 from streams.agents.combine import Combine
+from streams.agents.inbox import Inbox
 from streams.agents.loop import Loop, partitions_of
 from streams.agents.roll import Roll
 from streams.core import ledger, tables
@@ -50,6 +51,12 @@ _PLAIN = ("origins",)
 """Rows that hold no frames."""
 _FETCH_BYTES = 512 * 1024
 """What a fetch brings of a partition, compressed: some 2 MB of lines. A larger message comes all the same: KIP-74."""
+
+_RAW_BYTES = 16 * 1024 * 1024
+_RAW_MESSAGES = 512
+"""What is counted at once: of small messages those of a second, of large ones not more than a scrape can wait for."""
+_SUMMARIES = 32
+"""They are taken one by one, some milliseconds each: a scrape waits for them."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +96,12 @@ class Worker:
         combine = Combine(plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds)
         self.combine: Loop[RawPartition] = Loop(
             "combine", names.raw, topic(names.combine_changelog), self, combine, self._thread, instruments,
-            plan.flush_seconds, plan.checkpoint_seconds, patient=True,
+            plan.flush_seconds, plan.checkpoint_seconds, Inbox(_RAW_BYTES, _RAW_MESSAGES), patient=True,
         )  # fmt: skip
         roll = Roll(plan.policy.lateness, instruments)
         self.roll: Loop[SummaryPartition] = Loop(
             "roll", names.summaries, topic(names.roll_changelog), self, roll, self._thread, instruments,
-            plan.checkpoint_seconds, plan.checkpoint_seconds, most_events=256,
+            plan.checkpoint_seconds, plan.checkpoint_seconds, Inbox(_RAW_BYTES, _SUMMARIES),
         )  # fmt: skip
         self._loops: tuple[Loop[Any], ...] = (self.combine, self.roll)
         for loop, channel in ((self.combine, raw), (self.roll, summaries)):

@@ -26,6 +26,7 @@ from itertools import cycle
 from typing import Any, Protocol, cast
 
 from streams.agents.changelog import Stored
+from streams.agents.inbox import Inbox
 from streams.agents.loop import Loop, State
 from streams.core.ledger import HoleError
 from tests.agents.clockwork import Clockwork
@@ -126,7 +127,7 @@ class Worker:
         self._buffers: dict[str, asyncio.Queue[Event]] = {name: asyncio.Queue() for name in LOG_OF}
         common = (cast("Any", None), cast("Any", self.counted), _NEVER, _NEVER)
         self.loops: dict[str, Loop[Any]] = {
-            name: loop_type(name, name, self._topic(LOG_OF[name]), self, state, *common, 1, _queue=asyncio.Queue(4))
+            name: loop_type(name, name, self._topic(LOG_OF[name]), self, state, *common, Inbox(1 << 20, 3))
             for name, state in (
                 (RAW, kit.combine(self._topic, self.clock.time, self.counted)),
                 (SUMMARIES, kit.roll(self.counted)),

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from streams.agents.changelog import Stored
+from streams.agents.inbox import Inbox
 from streams.agents.loop import Event, Loop, Outgoing, due
 from streams.core.ledger import Rows, Written
 from tests.agents.simulation import Counted
@@ -85,7 +86,7 @@ async def _loop(flush_seconds: float, *, patient: bool) -> AsyncIterator[tuple[L
     with ThreadPoolExecutor(1) as thread:
         loop: Loop[Any] = Loop(
             "diary", "raw", changelog, cast("Any", Nothing()), cast("Any", diary), thread, cast("Any", Counted()),
-            flush_seconds, 60.0, patient=patient, _queue=asyncio.Queue(QUEUE),
+            flush_seconds, 60.0, Inbox(1, QUEUE), patient=patient,
         )  # fmt: skip
         await loop.open([0])
         over = asyncio.Event()
@@ -114,8 +115,8 @@ async def test_what_comes_between_two_flushes_is_applied_at_once() -> None:
         assert await diary.next(2) == [3, "flush"]
 
 
-async def test_a_full_queue_does_not_wait_for_the_flush() -> None:
-    """Nor for the next look at the clock: a backlog of small messages would take that long for each queue of them."""
+async def test_a_full_inbox_does_not_wait_for_the_flush() -> None:
+    """Nor for the next look at the clock: a backlog of small messages would take that long for each inbox of them."""
     async with _loop(60.0, patient=True) as (loop, diary):
         for round_ in range(200):
             await _breathe(loop)

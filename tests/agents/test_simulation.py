@@ -59,14 +59,14 @@ FOUND: dict[str, list[Step]] = {
     # Offsets 0 and 2 of a partition hold nothing. While 1 is asked for, 3 comes again and again behind it: after four
     # times, 3 was taken for the next message, and 1 was lost.
     "what stands behind a message comes more often": [
-        (6, "freeze", 33), (31, "publish", 63), (21, "publish", 4), (22, "freeze", 61), (34, "publish", 52),
-        (23, "publish", 63),
+        (8, "leave", 15), (4, "publish", 45), (15, "step_over", 30),
     ],
-    "the same with another worker": [
-        (0, "publish", 62), (0, "join", 0), (12, "late", 5), (28, "publish", 58), (21, "unconfirmed", 23),
+    "the same after the worker was given up": [
+        (36, "oust", 45), (7, "publish", 45), (9, "publish", 50), (7, "retain", 20), (37, "publish", 15),
+        (30, "publish", 37),
     ],
-    "the same after a crash, where it is a summary that is lost": [
-        (0, "publish", 63), (0, "crash", 16), (0, "freeze", 21), (24, "join", 2),
+    "the same after a rebalance, with messages that come twice": [
+        (20, "publish", 62), (30, "rebalance", 22), (13, "leave", 39), (24, "hold", 63), (12, "again", 46),
     ],
 }  # fmt: skip
 
