@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -11,8 +11,11 @@ import orjson
 import polars as pl
 
 from streams.core.analysis import Analysis
+from streams.core.detection import Detector, Watch, last_of_each
 from streams.core.fields import Format, parse_format
+from streams.core.findings import SEVERITIES, Finding
 from streams.core.parse import Parsed, decode_tags, parse, reject_text, to_ndjson
+from streams.detectors.registry import DETECTORS
 from streams.settings import ConfigError, Panes
 from streams.sources.files import Piece, files, pieces
 
@@ -53,10 +56,18 @@ def parse_files(paths: Sequence[Path], fmt: str | None, out: BinaryIO, rejects: 
 
 
 def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes) -> dict[str, object]:
-    """The object that `vpcflow analyze --json` prints (see core.analysis), with `files`: path, lines, error.
+    """The object that `vpcflow analyze --json` prints (see core.analysis), with `findings` and with `files`.
 
-    `files` names each one that was looked into, the empty ones too.
+    files: path, lines, error, of each one that was looked into, the empty ones too.
     """
+    report, findings = detect_files(paths, fmt, panes)
+    return {**report, "findings": [_told(finding) for finding in findings]}
+
+
+def detect_files(
+    paths: Sequence[Path], fmt: str | None, panes: Panes, detectors: Sequence[Detector] = DETECTORS
+) -> tuple[dict[str, object], list[Finding]]:
+    """That object but its `findings`, and the findings: the newest word on each."""
     analysis = Analysis(panes.seconds, panes.assign, panes.max_span_seconds)
     all_files = files(paths)
     found: dict[str, dict[str, object]] = {
@@ -70,10 +81,21 @@ def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes) -> dict[
         else:
             analysis.add_undecodable(read.error or "undecodable")
             entry["error"] = read.error
-    return {**analysis.report(), "files": list(found.values())}
+    findings = last_of_each(Watch(detectors).see_all(analysis.talks()))
+    return {**analysis.report(), "files": list(found.values())}, findings
 
 
-def write_json(report: dict[str, object]) -> bytes:
+def _told(finding: Finding) -> dict[str, object]:
+    """As `analyze --json` has it."""
+    return {
+        "id": finding.id, "detector": finding.detector, "severity": SEVERITIES[finding.severity],
+        "first_seen": finding.first, "last_seen": finding.last, "eni": finding.eni, "source": finding.source,
+        "target": finding.target, "port": finding.port, "protocol": finding.protocol, "count": finding.count,
+        "sentence": finding.sentence, "evidence": orjson.loads(finding.evidence),
+    }  # fmt: skip
+
+
+def write_json(report: Mapping[str, object]) -> bytes:
     """The report, for a program."""
     return orjson.dumps(report, option=orjson.OPT_INDENT_2)
 

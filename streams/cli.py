@@ -20,9 +20,10 @@ from typing import Any, NoReturn, TypeVar, cast
 import click
 from rich.console import Console
 
-from streams import app, brokerless, settings
+from streams import app, brokerless, detection, settings
 from streams.agents.changelog import StateError
 from streams.core.deadletter import UNKNOWN, Wanted
+from streams.core.evaluation import evaluate as judge
 from streams.core.fields import parse_format, unknown_names
 from streams.core.parse import REASONS
 from streams.core.raw import SOURCES
@@ -290,6 +291,57 @@ def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flag
             click.echo(brokerless.write_json(found))
         else:
             render(cast("Report", found), Console(), REASONS)
+
+
+@cli.command()
+@_settings_flags("format")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
+@click.argument("flows", type=click.Path(path_type=Path, exists=True))
+@click.argument("truth", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def evaluate(config: Path | None, *, as_json: bool, flows: Path, truth: Path, **flags: str) -> None:
+    """Measure the detectors on traffic of which the truth is known.
+
+    FLOWS is a file or folder of flow logs. TRUTH has an episode a line, a JSON object: kind, start, end (epoch
+    seconds), attacker, victim, eni.
+    """
+    loaded = _load(config, **flags)
+    try:
+        episodes = detection.read_truth(truth)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="TRUTH") from None
+    report, findings = brokerless.detect_files([flows], loaded.format or None, loaded.panes)
+    found = judge(findings, episodes, *detection.days_of(report))
+    with _to_a_pipe():
+        if as_json:
+            click.echo(brokerless.write_json(detection.evaluated_json(found)))
+        else:
+            detection.show_evaluation(found, Console())
+
+
+# -- detectors --------------------------------------------------------------------------------------------------------
+
+
+@cli.group()
+def detectors() -> None:
+    """What is looked for in the traffic."""
+
+
+@detectors.command("list")
+def list_detectors() -> None:
+    """List the detectors."""
+    with _to_a_pipe():
+        detection.listed(Console())
+
+
+@detectors.command("explain")
+@click.argument("name")
+def explain_detector(name: str) -> None:
+    """Say what a detector finds, when, and what to do then."""
+    found = detection.find(name)
+    if found is None:
+        raise click.BadParameter(detection.unknown(name), param_hint="NAME")
+    with _to_a_pipe():
+        click.echo(detection.explained(found))
 
 
 # -- dead letters -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from streams.core.fields import fields_markdown
+from streams.detection import detectors_markdown
 from streams.metrics import metrics_markdown
 from streams.settings import settings_markdown, settings_yaml
 
@@ -15,6 +16,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "config/vpcflow.yaml": settings_yaml,
     "docs/FIELDS.md": fields_markdown,
     "docs/METRICS.md": metrics_markdown,
+    "docs/detectors.md": detectors_markdown,
     "docs/SETTINGS.md": settings_markdown,
 }
 """Path from the root -> what stands in the file."""

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.core import tables
+from streams.core.findings import SEVERITIES
 from streams.core.parse import REASONS
 from streams.core.protocols import protocol_name
 
@@ -84,8 +85,21 @@ class File(TypedDict):
     error: str | None
 
 
+class Found(TypedDict):
+    """What a detector saw. first_seen, last_seen: epoch seconds. severity: a word, worst critical."""
+
+    detector: str
+    severity: str
+    first_seen: int
+    last_seen: int
+    sentence: str
+
+
 class Report(TypedDict):
-    """The object of `vpcflow analyze --json`. undated: flow records without a time, which are in no pane."""
+    """The object of `vpcflow analyze --json`. undated: flow records without a time, which are in no pane.
+
+    unwatched_from: epoch seconds of the first minute in which nothing was looked for, None: all were.
+    """
 
     lines: Lines
     rejects: Mapping[str, int]
@@ -94,7 +108,8 @@ class Report(TypedDict):
     ports: Sequence[Port]
     panes: Sequence[Pane]
     undated: int
-    findings: Sequence[object]
+    unwatched_from: int | None
+    findings: Sequence[Found]
     formats: Sequence[Format]
     files: Sequence[File]
 
@@ -293,6 +308,7 @@ TOP = 10
 """ENIs and ports shown."""
 
 _HEADING, _DIM, _WARN, _BAD = "bold", "dim", "yellow", "bold red"
+_URGENT = ("high", "critical")
 
 
 def render(report: Report, console: Console, reasons: Mapping[str, str] = REASONS) -> None:
@@ -300,7 +316,7 @@ def render(report: Report, console: Console, reasons: Mapping[str, str] = REASON
     if not report["lines"]["total"]:
         _say_empty(report, console)
         return
-    for part in (_summary, _timelines, _enis, _ports):
+    for part in (_summary, _timelines, _enis, _ports, _findings):
         part(report, console)
     _lines(report, console, reasons)
     _notes(report, console, reasons)
@@ -507,10 +523,28 @@ def _rejects(rejects: Mapping[str, int], reasons: Mapping[str, str]) -> Table:
     return table
 
 
+def _findings(report: Report, console: Console) -> None:
+    """The worst, then the latest."""
+    ranked = sorted(report["findings"], key=lambda one: (-SEVERITIES.index(one["severity"]), -one["last_seen"]))
+    if not ranked:
+        return
+    more = len(ranked) - TOP
+    aside = f"the worst {TOP} of {len(ranked):,}; all of them: --json" if more > 0 else ""
+    _heading(console, "Findings", aside)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, style=_DIM)
+    table.add_column(overflow="fold")
+    for one in ranked[:TOP]:
+        style = _BAD if one["severity"] in _URGENT else _WARN
+        told = Text(printable(one["sentence"]))
+        table.add_row(Text(f"  {one['severity']}", style=style), one["detector"], time_text(one["first_seen"]), told)
+    console.print(table)
+
+
 def _notes(report: Report, console: Console, reasons: Mapping[str, str]) -> None:
     notes = [*_coverage_notes(report), *_format_notes(report), *_file_notes(report, reasons)]
-    if report["findings"]:
-        notes.append(f"{counted(len(report['findings']), 'finding')}: see --json.")
     if not notes:
         return
     _heading(console, "Notes")
@@ -528,6 +562,8 @@ def _coverage_notes(report: Report) -> Iterable[str]:
         yield f"Not understood: {counted(lines['reject'], 'line')}. To see why: vpcflow parse --rejects FILE PATH"
     if report["undated"]:
         yield f"Without a time: {counted(report['undated'], 'record')}, in the sums but not in the period or over time."
+    if report["unwatched_from"] is not None:
+        yield f"Too many conversations: nothing was looked for from {time_text(report['unwatched_from'])} on."
     if lines["flow"] and not totals["bytes"]:
         yield "The records carry no bytes: shares and order say nothing here."
     unknown = totals["flows"] - totals["accepted"] - totals["rejected"]

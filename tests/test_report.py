@@ -36,6 +36,11 @@ def pane(number: int, octets: int, rejected: int = 0) -> Pane:
     return Pane(**counts(10, octets, rejected), start=T0 + 60 * number, end=T0 + 60 * number + 60)
 
 
+FOUND = report.Found(
+    detector="port-scan", severity="medium", first_seen=T0, last_seen=T0 + 60, sentence="192.0.2.1 tried 10 ports"
+)
+
+
 def example(**parts: object) -> Report:
     """A small healthy report; `parts` replace its parts."""
     whole = {
@@ -46,6 +51,7 @@ def example(**parts: object) -> Report:
         "ports": [port(53, 17, 1_000_000), port(443, 6, 4_000_000, 5)],
         "panes": [pane(0, 1_000_000), pane(1, 4_000_000, 5)],
         "undated": 0,
+        "unwatched_from": None,
         "findings": [],
         "formats": [Format(fields=["version", "account-id"], lines=1204, confidence=1.0)],
         "files": [File(path="a.log", lines=1205, error=None)],
@@ -91,7 +97,7 @@ def test_one_of_a_thing_is_not_many() -> None:
             panes=[Pane(**single | {"rejected": 1}, start=T0, end=T0 + 60)],
             rejects={"unknown_format": 1},
             undated=1,
-            findings=[{}],
+            findings=[FOUND],
             formats=[Format(fields=["version"], lines=1, confidence=0.7)],
             files=[File(path="b.gz", lines=1, error="cut")] * 11,
         ),
@@ -195,16 +201,31 @@ def test_lines_that_are_not_accounted_for_are_shouted() -> None:
         ({"files": [File(path="b.gz", lines=0, error="bad_gzip")]}, f"b.gz: {REASONS['bad_gzip']}"),
         ({"files": [File(path="b.gz", lines=9, error="gzip ends early")]}, "b.gz: gzip ends early (after 9 lines)"),
         ({"totals": counts(1204, 0)}, "The records carry no bytes"),
+        ({"unwatched_from": T0}, "Too many conversations: nothing was looked for from"),
         (
             {"totals": Counts(flows=9, packets=9, bytes=9, accepted=4, rejected=2)},
             "No word whether accepted or refused: 3 records",
         ),
-        ({"findings": [{}, {}]}, "2 findings"),
     ],
 )
 def test_an_oddity_gets_a_note(parts: dict[str, object], note: str) -> None:
     assert note in " ".join(text(example(**parts)).split())
     assert note not in " ".join(text(example()).split())
+
+
+def test_findings_are_told_the_worst_first_and_no_more_than_fit() -> None:
+    """What came from a line can't move the cursor."""
+    high = FOUND | {"severity": "high", "sentence": "\x1b[2Jflood"}
+    shown = text(example(findings=[FOUND, high]), 120)
+    many = text(example(findings=[FOUND] * 11 + [high]), 120)
+
+    first, second = (line.split() for line in shown.partition("Findings")[2].splitlines()[1:3])
+    assert first[:2] == ["high", "port-scan"]
+    assert first[-1] == "?[2Jflood"
+    assert second[-1] == "ports"
+    assert "Findings  the worst 10 of 12; all of them: --json" in many
+    assert many.count("192.0.2.1 tried 10 ports") == 9
+    assert "Findings" not in text(example())
 
 
 def test_a_sure_format_gets_no_note() -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import cast
 
 import polars as pl
 
-from streams.core import direction, ports, tables
+from streams.core import conversations, direction, ports, tables
 from streams.core.facts import facts
 from streams.core.fields import Format
 from streams.core.panes import Assign, assign
@@ -29,8 +30,10 @@ _KEYS = {"enis": ("eni",), "ports": ("port", "protocol"), "panes": ("pane",)}
 class Analysis:
     """Add what was parsed, piece by piece, in any order; then ask for the report."""
 
-    def __init__(self, pane_seconds: int = 60, how: Assign = "end", max_span: int = 3600) -> None:
-        """Panes as in core.panes."""
+    def __init__(
+        self, pane_seconds: int = 60, how: Assign = "end", max_span: int = 3600, *, most_talks: int = 1_000_000
+    ) -> None:
+        """Panes as in core.panes. most_talks: rows of conversations that are kept, those of the earliest minutes."""
         self._panes = (pane_seconds, how, max_span)
         self._lines: Counter[str] = Counter()
         self._undated = 0
@@ -38,10 +41,15 @@ class Analysis:
         self._formats: Counter[tuple[Format, float]] = Counter()
         self._tables = {name: _empty(keys) for name, keys in _KEYS.items()}
         self._pending: list[dict[str, pl.DataFrame]] = []
+        self._owners = direction.no_owners()
+        self._talks: list[pl.DataFrame] = []
+        self._most_talks = most_talks
+        self._unwatched_from: int | None = None
 
     def add(self, parsed: Parsed) -> None:
         """Count the records, rejects, headers and blank lines of a piece."""
-        found = facts(parsed.records, direction.no_owners(), _NO_TIME, replay=False)
+        found = facts(parsed.records, self._owners, _NO_TIME, replay=False, parties=True)
+        self._owners = found.owners
         rows = _times_or_null(found.rows)
         dated = rows.filter(pl.col("last").is_not_null())
         self._lines.update(
@@ -56,6 +64,7 @@ class Analysis:
         self._pending.append(
             {name: _counted(placed if name == "panes" else rows, keys) for name, keys in _KEYS.items()}
         )
+        self._talks.append(conversations.conversed(dated))
         if len(self._pending) >= _PATIENCE:
             self._merge()
 
@@ -64,10 +73,23 @@ class Analysis:
         self._lines.update(total=1, reject=1)
         self._rejects[reason] += 1
 
+    def talks(self) -> pl.DataFrame:
+        """Conversations by minute (core.conversations.SCHEMA), directions told: whole minutes, see `unwatched_from`."""
+        self._merge()
+        [talks] = self._talks
+        return conversations.merged([direction.resolved(talks, self._owners)])
+
+    def _kept(self, talks: pl.DataFrame) -> pl.DataFrame:
+        """Memory is bounded: of too many, the later minutes go, whole."""
+        if talks.height > self._most_talks:
+            self._unwatched_from = cast("int", talks.get_column("pane").sort()[self._most_talks])
+        return talks if self._unwatched_from is None else talks.filter(pl.col("pane") < self._unwatched_from)
+
     def report(self) -> dict[str, object]:
         """The object of `vpcflow analyze --json`. Times in epoch seconds, `protocol` IANA's number, null: unknown.
 
         undated: flow records with neither `start` nor `end`. They and the flows of `panes` add up to those of `totals`.
+        unwatched_from: from that minute on nothing was looked for, as there were too many conversations; null: none.
         """
         self._merge()
         enis, services, panes = (self._tables[name] for name in _KEYS)
@@ -85,7 +107,7 @@ class Analysis:
             .select("start", end.alias("end"), *_COUNTS)
             .to_dicts(),
             "undated": self._undated,
-            "findings": [],
+            "unwatched_from": self._unwatched_from,
             "formats": [
                 {"fields": list(fields), "lines": lines, "confidence": confidence}
                 for (fields, confidence), lines in self._formats.most_common()
@@ -97,6 +119,7 @@ class Analysis:
             frames = [self._tables[name], *(piece[name] for piece in self._pending)]
             self._tables[name] = _summed(pl.concat(frames), keys)
         self._pending = []
+        self._talks = [self._kept(conversations.merged(self._talks))]
 
 
 def _empty(keys: tuple[str, ...]) -> pl.DataFrame:

@@ -25,7 +25,8 @@ OWNERS_SCHEMA: dict[str, type[pl.DataType]] = {
 """What is learnt, a row per ENI and IP version. own: null = not yet; "" = records contradict each other."""
 
 _KEYS = ["eni", "six"]
-_PRIVATE = r"^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd]|fe80)"
+PRIVATE = r"^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd]|fe80)"
+"""What an address looks like that no router of the Internet passes on: RFC 1918, 6598, 4193, 4291."""
 
 
 def no_owners() -> pl.DataFrame:
@@ -140,7 +141,7 @@ def resolved(rows: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
         return rows
     six = pl.col("direction") >= LOW6
     low_sent = (pl.col("direction") == LOW4) | (pl.col("direction") == LOW6)
-    low_private, high_private = (pl.col(side).str.contains(_PRIVATE) for side in ("low", "high"))
+    low_private, high_private = (pl.col(side).str.contains(PRIVATE) for side in ("low", "high"))
     own = (
         pl.when(pl.col("own").is_not_null())
         .then("own")

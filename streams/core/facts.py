@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streams.core import direction, ports, tables
+from streams.core import conversations, direction, ports, tables
 from streams.core.parse import is_flow, is_nodata, is_skipdata
 
 INFO_FIELDS = (
@@ -36,11 +36,11 @@ class Facts:
     owners: pl.DataFrame
 
 
-def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: bool) -> Facts:
+def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: bool, parties: bool = False) -> Facts:
     """Facts of `records` (see core.parse), the ENIs' own addresses learnt on the way (see core.direction).
 
     `arrival` (epoch seconds) is the time of records whose format has none. NODATA and SKIPDATA records count as such,
-    by their log-status alone, whatever else they carry.
+    by their log-status alone, whatever else they carry. parties: with the columns of core.conversations.parties.
     """
     nodata, skipdata = _count(records, is_nodata(records)), _count(records, is_skipdata(records))
     flows = records.filter(is_flow(records)) if nodata or skipdata else records
@@ -62,6 +62,7 @@ def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: 
         _time(flows, ("end", "start"), arrival).alias("last"),
         "line",
         *(name for name in INFO_FIELDS if name in flows.columns),
+        *(conversations.parties(flows, _text(flows, "action") == "REJECT") if parties else ()),
     )
     return Facts(rows, nodata, skipdata, owners)
 

@@ -26,6 +26,7 @@ UNKNOWN = -3
 
 _FIRST_USER, _FIRST_EPHEMERAL = 1024, 32768
 _SYN, _SYN_ACK = 2, 18
+_YES = pl.lit(value=True)
 
 
 def _rank(port: int) -> int:
@@ -49,3 +50,19 @@ def service_port(srcport: pl.Expr, dstport: pl.Expr, tcp_flags: pl.Expr | None =
     opening = tcp_flags & _SYN_ACK
     told = pl.when(opening == _SYN).then(dstport).when(opening == _SYN_ACK).then(srcport).cast(pl.Int32)
     return pl.coalesce(told, likely).fill_null(UNKNOWN)
+
+
+def opens(srcport: pl.Expr, dstport: pl.Expr, rejected: pl.Expr, tcp_flags: pl.Expr | None = None) -> pl.Expr:
+    """Boolean: whether the sender is the client; null where nothing tells (both ports are the same, or there are none).
+
+    As `service_port` tells it, but for what was refused (rejected: Boolean): nobody answers that, so it need not agree
+    with another half-flow, and a probe of a high port is one. Only what comes from a service's port to one that is none
+    is taken for an answer that came too late: a security group refuses those every day.
+    """
+    src, dst = (pl.lit(_RANKED).gather(port.cast(pl.UInt32)) for port in (srcport, dstport))
+    likely = pl.when(src != dst).then(dst < src)
+    probes = pl.when(rejected & (src // (1 << 16) >= dst // (1 << 16))).then(_YES).otherwise(likely)
+    if tcp_flags is None:
+        return probes
+    opening = tcp_flags & _SYN_ACK
+    return pl.when(opening == _SYN).then(_YES).when(opening == _SYN_ACK).then(~_YES).otherwise(probes)

@@ -1,0 +1,114 @@
+"""What a detector is: a pure function over the conversations of closed minutes, with a bounded memory of its own.
+
+Minutes come in order, each once. A detector gets the conversations of one (core.conversations, `pane` left out,
+directions told), its memory (frames by name) and its settings; it gives hits (core.findings) and its memory as it is
+now. It reads no clock: the minute is the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from streams.core.conversations import PANE_SECONDS
+from streams.core.findings import Episodes, Finding
+
+Memory = Mapping[str, pl.DataFrame]
+Schema = Mapping[str, pl.DataType | type[pl.DataType]]
+
+
+@dataclass(frozen=True)
+class Minute:
+    """start: epoch seconds. talks: conversations that began in it, as said above."""
+
+    start: int
+    talks: pl.DataFrame
+
+    @property
+    def end(self) -> int:
+        """Epoch seconds; the first one that is not in it."""
+        return self.start + PANE_SECONDS
+
+
+Detected = tuple[pl.DataFrame, Memory]
+"""Hits, and the memory as it is after them."""
+
+
+def setting(default: Any, meaning: str) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """A field of a detector's settings. meaning: in the words of whoever sets it, with the unit."""
+    return field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True)
+class Example:
+    """Lines of version 2 (see tests.detectors), and whether they are a case for the detector."""
+
+    what: str
+    lines: Sequence[str]
+    fires: bool
+
+
+@dataclass(frozen=True)
+class Detector:
+    """name: as in findings and settings. attack: ids of MITRE ATT&CK. settings: a frozen dataclass, its defaults.
+
+    memory: name -> columns of the frames that it remembers. cool_down: seconds, see core.findings.
+    """
+
+    name: str
+    title: str
+    attack: Sequence[str]
+    explanation: str
+    runbook: str
+    settings: Any
+    detect: Callable[[Minute, Memory, Any], Detected]
+    memory: Mapping[str, Schema] = field(default_factory=dict)
+    cool_down: int = 3600
+    examples: Sequence[Example] = ()
+
+    def empty(self) -> Memory:
+        """The memory before anything was seen."""
+        return {name: pl.DataFrame(schema=dict(schema)) for name, schema in self.memory.items()}
+
+
+@dataclass
+class Watch:
+    """Detectors at work on minutes that come in order."""
+
+    detectors: Sequence[Detector]
+    _memories: dict[str, Memory] = field(init=False)
+    _episodes: dict[str, Episodes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing was seen yet."""
+        self._memories = {one.name: one.empty() for one in self.detectors}
+        self._episodes = {one.name: Episodes(one.name, one.cool_down) for one in self.detectors}
+
+    def see(self, minute: Minute) -> list[Finding]:
+        """Findings that this minute opens, changes or closes."""
+        return [finding for one in self.detectors for finding in self._see(one, minute)]
+
+    def see_all(self, talks: pl.DataFrame) -> Iterator[Finding]:
+        """Findings of conversations by minute (core.conversations.SCHEMA, directions told), in order."""
+        for minute in minutes(talks):
+            yield from self.see(minute)
+
+    def _see(self, one: Detector, minute: Minute) -> list[Finding]:
+        hits, self._memories[one.name] = one.detect(minute, self._memories[one.name], one.settings)
+        return self._episodes[one.name].update(hits, minute.end)
+
+
+def minutes(talks: pl.DataFrame) -> Iterator[Minute]:
+    """Those in which something began, in order."""
+    parts = talks.partition_by("pane", as_dict=True, include_key=False)
+    for (start,) in sorted(parts):
+        yield Minute(int(start), parts[start,])
+
+
+def last_of_each(findings: Iterable[Finding]) -> list[Finding]:
+    """The newest word on each finding, in the order of their beginning."""
+    newest = {finding.id: finding for finding in findings}
+    return sorted(newest.values(), key=lambda finding: (finding.first, finding.id))

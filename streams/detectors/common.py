@@ -1,0 +1,53 @@
+"""Words that several detectors share."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from streams.core import direction
+from streams.core.findings import ABOUT, HITS, SEVERITIES
+
+TCP, UDP = 6, 17
+
+WEB_PORTS = (80, 443, 8080, 8443)
+NAME_AND_TIME = (53, 123, 5353)
+"""Services that every host asks all day, and that may well not answer."""
+
+
+def severity(name: str) -> pl.Expr:
+    """UInt8, as in core.findings.HITS."""
+    return pl.lit(SEVERITIES.index(name), dtype=pl.UInt8)
+
+
+def is_public(address: str) -> pl.Expr:
+    """Boolean: whether the addresses of that column are reached over the Internet. Multicast and broadcast are not."""
+    return ~pl.col(address).str.contains(direction.PRIVATE) & ~is_group(address)
+
+
+def is_group(address: str) -> pl.Expr:
+    """Boolean: multicast, broadcast, link-local, loopback, unspecified: nobody's own address."""
+    return pl.col(address).str.contains(r"^(?:22[4-9]\.|23\d\.|24\d\.|25[0-5]\.|0\.|127\.|169\.254\.|[fF][fF]|::1?$)")
+
+
+def is_outbound() -> pl.Expr:
+    """Boolean: the interface is the client's."""
+    return pl.col("direction") == direction.EGRESS
+
+
+def failed() -> pl.Expr:
+    """Boolean: the client got nothing. All was refused, or nobody answered, or the answers only said no."""
+    return (
+        (pl.col("rejected") >= pl.col("flows"))
+        | (pl.col("replies") == pl.col("reply_rejected"))
+        | ((pl.col("protocol") == TCP) & (pl.col("refusals") >= pl.col("replies")))
+    )
+
+
+def hits(found: pl.DataFrame, sentence: pl.Expr, *numbers: str) -> pl.DataFrame:
+    """Rows with some of core.findings' columns -> hits. numbers: columns that are the evidence."""
+    if not found.height:
+        return pl.DataFrame(schema=HITS)
+    evidence = pl.struct(*numbers).struct.json_encode()
+    told = found.with_columns(sentence.alias("sentence"), evidence.alias("evidence"))
+    absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ABOUT.items() if name not in told.columns]
+    return told.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in HITS.items())

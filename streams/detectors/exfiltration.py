@@ -1,0 +1,155 @@
+"""Exfiltration: far more goes out to one address of the Internet than this interface sends to any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.detectors.common import hits, is_outbound, is_public, severity
+from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
+
+PEERS = {
+    "eni": pl.String, "target": pl.String, "sent": pl.Float64, "received": pl.Float64, "day": pl.Float64,
+    "most": pl.Float64, "most_day": pl.Float64, "began": pl.Int64, "at": pl.Int64,
+}  # fmt: skip
+"""sent, day: bytes that fade by the hour, by the day. most, most_day: the most they were, findings left out."""
+ENIS = {"eni": pl.String, "known": pl.Int64}
+"""known: the first minute in which anything was seen of an interface."""
+_KEY = ["eni", "target"]
+_HOUR, _DAY = 3600, 86_400
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was sent fades: half of it within an hour, and of the longer sum within a day."""
+
+    sent: int = setting(300 * _MIB, "bytes to one address, in an hour or so")
+    sent_day: int = setting(1024 * _MIB, "bytes to one address, in a day or so")
+    ratio: float = setting(3.0, "times what came back")
+    habit: float = setting(3.0, "times the most that the interface sends to any other address")
+    learning_seconds: int = setting(3600, "before anything is said of an interface")
+    peers: int = setting(50_000, "addresses known at most")
+
+
+def _sent(minute: Minute) -> pl.DataFrame:
+    """Bytes by peer, whoever opened the connection."""
+    out = minute.talks.filter(is_outbound() & is_public("server")).select(
+        "eni", pl.col("server").alias("target"), pl.col("client").alias("source"), "port", "protocol",
+        pl.col("bytes").alias("out"), pl.col("reply_bytes").alias("back"), "flows", "first", "last",
+    )  # fmt: skip
+    served = minute.talks.filter(~is_outbound() & is_public("client")).select(
+        "eni", pl.col("client").alias("target"), pl.col("server").alias("source"), "port", "protocol",
+        pl.col("reply_bytes").alias("out"), pl.col("bytes").alias("back"), "flows", "first", "last",
+    )  # fmt: skip
+    every = pl.concat([out, served]).sort("out", "port", descending=[True, False])
+    return every.group_by(_KEY, maintain_order=True).agg(
+        pl.col("out", "back", "flows").sum(), pl.col("first").min(), pl.col("last").max(),
+        pl.col("source", "port", "protocol").first(),
+    )  # fmt: skip
+
+
+def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
+    now = _sent(minute).join(memory["peers"], on=_KEY, how="left", maintain_order="left")
+    age = (minute.start - pl.col("at")).fill_null(0)
+    faded = {seconds: 0.5 ** (age / seconds) for seconds in (_HOUR, _DAY)}
+    now = now.with_columns(
+        (pl.col("sent").fill_null(0.0) * faded[_HOUR] + pl.col("out")).alias("sent"),
+        (pl.col("received").fill_null(0.0) * faded[_DAY] + pl.col("back")).alias("received"),
+        (pl.col("day").fill_null(0.0) * faded[_DAY] + pl.col("out")).alias("day"),
+        pl.col("began").fill_null(pl.col("first")),
+        pl.lit(minute.start, dtype=pl.Int64).alias("at"),
+    )
+    enis = _enis(memory["enis"], minute, settings)
+    judged = _with_habits(now, memory["peers"]).join(enis, on="eni", how="left", maintain_order="left")
+    found = judged.filter(_is_one(minute, settings))
+    return _hits(found), {"peers": _learnt(memory["peers"], now, found, minute, settings), "enis": enis}
+
+
+def _enis(known: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
+    seen = minute.talks.select("eni", pl.lit(minute.start, dtype=pl.Int64).alias("known"))
+    every = pl.concat([known, seen]).group_by("eni").agg(pl.col("known").min())
+    return every.sort("known", "eni", descending=[True, False]).head(settings.peers)
+
+
+def _with_habits(now: pl.DataFrame, peers: pl.DataFrame) -> pl.DataFrame:
+    """With `habit`, `habit_day`: the most that the interface sends to another address than the row's."""
+    mine = peers.join(now, on="eni", how="semi")
+    for name, most in (("habit", "most"), ("habit_day", "most_day")):
+        ranked = mine.sort(most, "target", descending=[True, False]).group_by("eni", maintain_order=True)
+        tops = ranked.agg(
+            pl.col("target").first().alias("top"), pl.col(most).first().alias("of_top"),
+            pl.col(most).slice(1, 1).sum().alias("of_next"),
+        )  # fmt: skip
+        other = pl.when(pl.col("top") == pl.col("target")).then("of_next").otherwise("of_top").fill_null(0.0)
+        now = now.join(tops, on="eni", how="left", maintain_order="left").with_columns(other.alias(name))
+        now = now.drop("top", "of_top", "of_next")
+    return now
+
+
+def _is_one(minute: Minute, settings: Settings) -> pl.Expr:
+    learnt = minute.start - pl.col("known") >= settings.learning_seconds
+    fast = (pl.col("sent") >= settings.sent) & (pl.col("sent") > settings.habit * pl.col("habit"))
+    slow = (pl.col("day") >= settings.sent_day) & (pl.col("day") > settings.habit * pl.col("habit_day"))
+    return learnt & (fast | slow) & (pl.col("day") > settings.ratio * pl.col("received"))
+
+
+def _learnt(
+    peers: pl.DataFrame, now: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings
+) -> pl.DataFrame:
+    told = found.select(*_KEY, pl.lit(value=True).alias("told"))
+    usual = now.join(told, on=_KEY, how="left", maintain_order="left").with_columns(
+        pl.when(pl.col("told").is_null()).then(pl.max_horizontal(most, of)).otherwise(most).fill_null(0.0).alias(most)
+        for most, of in (("most", "sent"), ("most_day", "day"))
+    )
+    young = peers.filter(pl.col("at") >= minute.start - 28 * _DAY)
+    every = pl.concat([young.join(usual, on=_KEY, how="anti"), usual.select(*PEERS)])
+    return every.sort("at", *_KEY, descending=[True, False, False]).head(settings.peers)
+
+
+def _hits(found: pl.DataFrame) -> pl.DataFrame:
+    mib = {name: (pl.col(name) / _MIB).round(1) for name in ("sent", "day", "habit", "habit_day")}
+    sentence = pl.format(
+        "{} sent {} MiB to {} in an hour or so, {} MiB in a day; the most it sends to any other is {} and {} MiB",
+        "source", mib["sent"], "target", mib["day"], mib["habit"], mib["habit_day"],
+    )  # fmt: skip
+    rows = found.with_columns(
+        severity("high").alias("severity"), pl.col("flows").alias("count"), pl.col("began").alias("first")
+    )
+    return hits(rows, sentence, "sent", "day", "received", "habit", "habit_day")
+
+
+def _sends(at: int, peer: str, size: int) -> list[str]:
+    return answered(at, INSIDE, peer, 443, size=(size // 1400, size), reply=(size // 4000, size // 80), seconds=30)
+
+
+_ORDINARY = [_sends(60 * n, "203.0.113.1", _MIB) for n in range(62)]
+"""An hour of little."""
+
+EXFILTRATION = Detector(
+    name="exfiltration",
+    title="Far more goes out to one address than usual",
+    attack=("T1041", "T1048"),
+    explanation="An interface sends many times more to one address of the Internet than it sends to any other.",
+    runbook="Find out which program sends, and who owns the address. A new backup or an export is the harmless case.",
+    settings=Settings(),
+    detect=_detect,
+    memory={"peers": PEERS, "enis": ENIS},
+    examples=(
+        fires("300 MiB at once after a quiet hour", *_ORDINARY, _sends(3700, PUBLIC, 300 * _MIB)),
+        quiet("299 MiB", *_ORDINARY, _sends(3700, PUBLIC, 299 * _MIB)),
+        fires(
+            "slowly, 20 MiB every 10 minutes",
+            *_ORDINARY, *(_sends(3600 + 600 * n, PUBLIC, 20 * _MIB) for n in range(80)),
+        ),
+        quiet("an interface that was not watched before", _sends(0, PUBLIC, 900 * _MIB)),
+        quiet("inside", *_ORDINARY, _sends(3700, "10.0.0.9", 900 * _MIB)),
+        quiet(
+            "as it does every hour",
+            *_ORDINARY, *(_sends(600 * n, f"203.0.113.{n % 7}", 300 * _MIB) for n in range(30)),
+            _sends(19_000, PUBLIC, 600 * _MIB),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,112 @@
+"""Floods: packets in masses that nobody answers. Packets are counted, not records: thousands of flows can be one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.detectors.common import UDP, hits, is_group, is_outbound, severity
+from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, record
+
+_SMALL_BYTES = 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Packets, not records."""
+
+    packets: int = setting(3000, "packets in a minute, mere headers")
+    answered: float = setting(0.05, "of those, the part that comes back, at most")
+    large_packets: int = setting(10_000, "packets in a minute of any size; none of them comes back")
+    habit: float = setting(5.0, "times the most of the time that is remembered")
+    remembered_seconds: int = setting(86_400, "how long a target's habit is known")
+    targets: int = setting(20_000, "targets known at most")
+
+
+HABITS = {"eni": pl.String, "target": pl.String, "protocol": pl.Int16, "most": pl.Int64, "at": pl.Int64}
+_KEY = ["eni", "target", "protocol"]
+
+
+def _aimed(talks: pl.DataFrame) -> pl.DataFrame:
+    """Packets by who gets them: what clients send and nobody answers, and answers that nobody asked for."""
+    asked = talks.filter(~is_group("server")).select(
+        "eni", pl.col("server").alias("target"), pl.col("client").alias("source"), "port", "protocol",
+        is_outbound().alias("outbound"), "packets", "bytes", pl.col("reply_packets").alias("back"), "first", "last",
+    )  # fmt: skip
+    answers = talks.filter((pl.col("packets") == 0) & ~is_group("client")).select(
+        "eni", pl.col("client").alias("target"), pl.col("server").alias("source"), "port", "protocol",
+        (~is_outbound()).alias("outbound"), pl.col("reply_packets").alias("packets"),
+        pl.col("reply_bytes").alias("bytes"), pl.lit(0, dtype=pl.Int64).alias("back"), "first", "last",
+    )  # fmt: skip
+    every = pl.concat([asked, answers])
+    return every.sort("packets", "source", "port", descending=[True, False, False]).group_by(_KEY).agg(
+        pl.col("packets", "bytes", "back").sum(), pl.col("first").min(), pl.col("last").max(),
+        pl.col("outbound").any(), pl.col("source").n_unique().alias("sources"), pl.col("source", "port").first(),
+    )  # fmt: skip
+
+
+def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
+    aimed = _aimed(minute.talks).filter(pl.col("packets") * settings.answered >= pl.col("back"))
+    large = aimed.filter(pl.col("packets") >= settings.packets)
+    habits = memory["habits"]
+    known = large.join(habits, on=_KEY, how="left", maintain_order="left")
+    small = pl.col("bytes") < _SMALL_BYTES * pl.col("packets")
+    large_ones = (pl.col("packets") >= settings.large_packets) & (pl.col("back") == 0)
+    unusual = pl.col("packets") > settings.habit * pl.col("most").fill_null(0)
+    found = known.filter((small | large_ones) & unusual)
+    return _hits(found), {"habits": _learnt(habits, large, found, minute, settings)}
+
+
+def _learnt(
+    habits: pl.DataFrame, large: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings
+) -> pl.DataFrame:
+    """What is usual from now on; a flood is not."""
+    usual = large.join(found, on=_KEY, how="anti").select(
+        *_KEY, pl.col("packets").alias("most"), pl.lit(minute.start, dtype=pl.Int64).alias("at")
+    )
+    young = habits.filter(pl.col("at") >= minute.start - settings.remembered_seconds)
+    every = pl.concat([young, usual]).group_by(_KEY).agg(pl.col("most", "at").max()).select(*HABITS)
+    return every.sort("at", *_KEY, descending=[True, False, False, False]).head(settings.targets)
+
+
+def _hits(found: pl.DataFrame) -> pl.DataFrame:
+    one = pl.col("sources") == 1
+    rows = found.with_columns(
+        pl.when("outbound").then(severity("high")).otherwise(severity("medium")).alias("severity"),
+        pl.col("packets").alias("count"),
+        pl.when(one).then("source").alias("source"),
+        pl.when(one).then("source").otherwise(pl.format("{} addresses", "sources")).alias("who"),
+    )
+    sentence = pl.format("{} got {} packets in a minute from {}, and sent {} back", "target", "packets", "who", "back")
+    told = rows.with_columns(sentence.alias("told"))
+    return hits(told.drop("source", "port"), pl.col("told"), "packets", "bytes", "back", "sources", "who", "port")
+
+
+FLOOD = Detector(
+    name="flood",
+    title="Packets in masses that nobody answers",
+    attack=("T1498", "T1498.001", "T1498.002"),
+    explanation="An address gets thousands of packets a minute, far more than on other days, and hardly any come back.",
+    runbook="Outbound: the source takes part in an attack; isolate it and see how it was taken over. Inbound: see "
+    "whether the service still answers, and have the traffic filtered before it reaches you.",
+    settings=Settings(),
+    detect=_detect,
+    memory={"habits": HABITS},
+    cool_down=600,
+    examples=(
+        fires("3,000 SYNs in a record", [record(0, INSIDE, PUBLIC, (40_001, 80), (3000, 120_000))]),
+        quiet("2,999", [record(0, INSIDE, PUBLIC, (40_001, 80), (2999, 119_960))]),
+        fires(
+            "from 1,000 addresses",
+            *([record(0, f"198.18.{n // 250}.{n % 250}", INSIDE, (40_001, 80), (3, 120))] for n in range(1000)),
+        ),
+        fires(
+            "answers of time servers that nobody asked",
+            *([record(n, f"198.51.100.{n}", INSIDE, (123, 80), (400, 187_200), protocol=UDP)] for n in range(1, 30)),
+        ),
+        quiet("a download", answered(0, INSIDE, PUBLIC, 443, size=(4000, 208_000), reply=(40_000, 60_000_000))),
+        quiet("an upload", answered(0, INSIDE, PUBLIC, 443, size=(40_000, 60_000_000), reply=(1000, 52_000))),
+    ),
+)
