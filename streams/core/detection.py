@@ -1,18 +1,19 @@
 """What a detector is: a pure function over the conversations of closed minutes, with a bounded memory of its own.
 
 Minutes come in order, each once. A detector gets the conversations of one (core.conversations, `pane` left out,
-directions told), its memory (frames by name) and its settings; it gives hits (core.findings) and its memory as it is
-now. It reads no clock: the minute is the time.
+directions told) and all contacts (core.contacts), its memory (frames by name) and its settings; it gives hits
+(core.findings) and its memory as it is now. It reads no clock: the minute is the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
+from streams.core.contacts import Contacts, Limits
 from streams.core.conversations import PANE_SECONDS
 from streams.core.findings import Episodes, Finding
 
@@ -22,10 +23,11 @@ Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
 @dataclass(frozen=True)
 class Minute:
-    """start: epoch seconds. talks: conversations that began in it, as said above."""
+    """start: epoch seconds. talks: conversations that began in it, as said above. contacts: what is known after it."""
 
     start: int
     talks: pl.DataFrame
+    contacts: Contacts
 
     @property
     def end(self) -> int:
@@ -79,6 +81,8 @@ class Watch:
     """Detectors at work on minutes that come in order."""
 
     detectors: Sequence[Detector]
+    limits: Limits = field(default_factory=Limits)
+    _contacts: Contacts = field(default_factory=Contacts.none, init=False)
     _memories: dict[str, Memory] = field(init=False)
     _episodes: dict[str, Episodes] = field(init=False)
 
@@ -87,25 +91,21 @@ class Watch:
         self._memories = {one.name: one.empty() for one in self.detectors}
         self._episodes = {one.name: Episodes(one.name, one.cool_down) for one in self.detectors}
 
-    def see(self, minute: Minute) -> list[Finding]:
-        """Findings that this minute opens, changes or closes."""
+    def see(self, start: int, talks: pl.DataFrame) -> list[Finding]:
+        """Findings that a minute opens, changes or closes."""
+        self._contacts = self._contacts.after(start, talks, self.limits)
+        minute = Minute(start, talks, self._contacts)
         return [finding for one in self.detectors for finding in self._see(one, minute)]
 
     def see_all(self, talks: pl.DataFrame) -> Iterator[Finding]:
         """Findings of conversations by minute (core.conversations.SCHEMA, directions told), in order."""
-        for minute in minutes(talks):
-            yield from self.see(minute)
+        parts = talks.partition_by("pane", as_dict=True, include_key=False)
+        for (start,) in sorted(parts):
+            yield from self.see(cast("int", start), parts[start,])
 
     def _see(self, one: Detector, minute: Minute) -> list[Finding]:
         hits, self._memories[one.name] = one.detect(minute, self._memories[one.name], one.settings)
         return self._episodes[one.name].update(hits, minute.end)
-
-
-def minutes(talks: pl.DataFrame) -> Iterator[Minute]:
-    """Those in which something began, in order."""
-    parts = talks.partition_by("pane", as_dict=True, include_key=False)
-    for (start,) in sorted(parts):
-        yield Minute(int(start), parts[start,])
 
 
 def last_of_each(findings: Iterable[Finding]) -> list[Finding]:

@@ -12,10 +12,11 @@ from itertools import accumulate
 
 import polars as pl
 
+from streams.core.contacts import TCP, UDP
 from streams.core.conversations import PANE_SECONDS
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
-from streams.detectors.common import NAME_AND_TIME, TCP, UDP, hits, is_outbound, is_public, severity
+from streams.detectors.common import NAME_AND_TIME, hits, is_outbound, is_public, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
 
 _KEY = ["eni", "client", "server", "port", "protocol"]

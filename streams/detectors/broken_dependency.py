@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streams.core.contacts import TCP, UDP, failed
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import TCP, UDP, failed, hits, is_outbound, is_public, severity
+from streams.detectors.common import hits, is_outbound, is_public, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused, silent
 
 EDGES = {

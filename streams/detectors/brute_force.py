@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streams.core.contacts import TCP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import TCP, WEB_PORTS, hits, is_public, severity
+from streams.detectors.common import WEB_PORTS, hits, is_public, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
 
 LOGINS = (

@@ -5,13 +5,15 @@ from __future__ import annotations
 import polars as pl
 
 from streams.core import direction
+from streams.core.contacts import UDP
 from streams.core.findings import ABOUT, HITS, SEVERITIES
-
-TCP, UDP = 6, 17
 
 WEB_PORTS = (80, 443, 8080, 8443)
 NAME_AND_TIME = (53, 123, 5353)
 """Services that every host asks all day, and that may well not answer."""
+
+
+_TRACEROUTE = (33434, 33625)
 
 
 def severity(name: str) -> pl.Expr:
@@ -34,13 +36,10 @@ def is_outbound() -> pl.Expr:
     return pl.col("direction") == direction.EGRESS
 
 
-def failed() -> pl.Expr:
-    """Boolean: the client got nothing. All was refused, or nobody answered, or the answers only said no."""
-    return (
-        (pl.col("rejected") >= pl.col("flows"))
-        | (pl.col("replies") == pl.col("reply_rejected"))
-        | ((pl.col("protocol") == TCP) & (pl.col("refusals") >= pl.col("replies")))
-    )
+def counts_as_try() -> pl.Expr:
+    """Boolean, of contacts: what everybody asks of everybody says nothing, nor does who asks for the way."""
+    traceroute = (pl.col("protocol") == UDP) & pl.col("port").is_between(*_TRACEROUTE)
+    return ~pl.col("port").is_in(NAME_AND_TIME) & ~traceroute & ~is_group("target")
 
 
 def hits(found: pl.DataFrame, sentence: pl.Expr, *numbers: str) -> pl.DataFrame:

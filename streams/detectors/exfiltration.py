@@ -15,8 +15,6 @@ PEERS = {
     "most": pl.Float64, "most_day": pl.Float64, "began": pl.Int64, "at": pl.Int64,
 }  # fmt: skip
 """sent, day: bytes that fade by the hour, by the day. most, most_day: the most they were, findings left out."""
-ENIS = {"eni": pl.String, "known": pl.Int64}
-"""known: the first minute in which anything was seen of an interface."""
 _KEY = ["eni", "target"]
 _HOUR, _DAY = 3600, 86_400
 _MIB = 1024 * 1024
@@ -62,16 +60,9 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
         pl.col("began").fill_null(pl.col("first")),
         pl.lit(minute.start, dtype=pl.Int64).alias("at"),
     )
-    enis = _enis(memory["enis"], minute, settings)
-    judged = _with_habits(now, memory["peers"]).join(enis, on="eni", how="left", maintain_order="left")
+    judged = _with_habits(now, memory["peers"]).join(minute.contacts.enis, on="eni", maintain_order="left")
     found = judged.filter(_is_one(minute, settings))
-    return _hits(found), {"peers": _learnt(memory["peers"], now, found, minute, settings), "enis": enis}
-
-
-def _enis(known: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
-    seen = minute.talks.select("eni", pl.lit(minute.start, dtype=pl.Int64).alias("known"))
-    every = pl.concat([known, seen]).group_by("eni").agg(pl.col("known").min())
-    return every.sort("known", "eni", descending=[True, False]).head(settings.peers)
+    return _hits(found), {"peers": _learnt(memory["peers"], now, found, minute, settings)}
 
 
 def _with_habits(now: pl.DataFrame, peers: pl.DataFrame) -> pl.DataFrame:
@@ -90,7 +81,7 @@ def _with_habits(now: pl.DataFrame, peers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_one(minute: Minute, settings: Settings) -> pl.Expr:
-    learnt = minute.start - pl.col("known") >= settings.learning_seconds
+    learnt = minute.start - pl.col("since") >= settings.learning_seconds
     fast = (pl.col("sent") >= settings.sent) & (pl.col("sent") > settings.habit * pl.col("habit"))
     slow = (pl.col("day") >= settings.sent_day) & (pl.col("day") > settings.habit * pl.col("habit_day"))
     return learnt & (fast | slow) & (pl.col("day") > settings.ratio * pl.col("received"))
@@ -136,7 +127,7 @@ EXFILTRATION = Detector(
     runbook="Find out which program sends, and who owns the address. A new backup or an export is the harmless case.",
     settings=Settings(),
     detect=_detect,
-    memory={"peers": PEERS, "enis": ENIS},
+    memory={"peers": PEERS},
     examples=(
         fires("300 MiB at once after a quiet hour", *_ORDINARY, _sends(3700, PUBLIC, 300 * _MIB)),
         quiet("299 MiB", *_ORDINARY, _sends(3700, PUBLIC, 299 * _MIB)),

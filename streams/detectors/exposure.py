@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streams.core.contacts import TCP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import TCP, hits, is_outbound, is_public, severity
+from streams.detectors.common import hits, is_outbound, is_public, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
 
 ADMIN = (22, 23, 135, 139, 445, 2375, 2376, 2379, 3389, 5800, 5900, 5985, 5986, 6443, 10250)

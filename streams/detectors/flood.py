@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streams.core.contacts import UDP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import UDP, hits, is_group, is_outbound, severity
+from streams.detectors.common import hits, is_group, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, record
 
 _SMALL_BYTES = 200
@@ -76,12 +77,13 @@ def _hits(found: pl.DataFrame) -> pl.DataFrame:
     rows = found.with_columns(
         pl.when("outbound").then(severity("high")).otherwise(severity("medium")).alias("severity"),
         pl.col("packets").alias("count"),
-        pl.when(one).then("source").alias("source"),
+        pl.when("outbound").then("source").alias("source"),
         pl.when(one).then("source").otherwise(pl.format("{} addresses", "sources")).alias("who"),
+        pl.lit(None, dtype=pl.Int32).alias("port"),
+        pl.col("port").alias("busiest_port"),
     )
     sentence = pl.format("{} got {} packets in a minute from {}, and sent {} back", "target", "packets", "who", "back")
-    told = rows.with_columns(sentence.alias("told"))
-    return hits(told.drop("source", "port"), pl.col("told"), "packets", "bytes", "back", "sources", "who", "port")
+    return hits(rows, sentence, "packets", "bytes", "back", "sources", "busiest_port")
 
 
 FLOOD = Detector(

@@ -8,12 +8,18 @@ from streams.core.detection import Detector
 from streams.detectors.beacon import BEACON
 from streams.detectors.broken_dependency import BROKEN_DEPENDENCY
 from streams.detectors.brute_force import BRUTE_FORCE
+from streams.detectors.distributed_scan import DISTRIBUTED_SCAN
 from streams.detectors.exfiltration import EXFILTRATION
 from streams.detectors.exposure import EXPOSURE
 from streams.detectors.flood import FLOOD
+from streams.detectors.lateral_movement import LATERAL_MOVEMENT
+from streams.detectors.new_peer import NEW_PEER
+from streams.detectors.new_service import NEW_SERVICE
 from streams.detectors.rejected_surge import REJECTED_SURGE
 from streams.detectors.scan import PORT_SCAN, PORT_SWEEP
+from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 
 DETECTORS: Sequence[Detector] = (
-    PORT_SCAN, PORT_SWEEP, BRUTE_FORCE, FLOOD, BEACON, EXFILTRATION, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE,
+    PORT_SCAN, PORT_SWEEP, DISTRIBUTED_SCAN, BRUTE_FORCE, FLOOD, BEACON, EXFILTRATION, NEW_SERVICE, NEW_PEER,
+    LATERAL_MOVEMENT, UNUSUAL_VOLUME, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE,
 )  # fmt: skip

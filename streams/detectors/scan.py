@@ -13,19 +13,11 @@ from math import log
 import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.core.findings import no_hits
-from streams.detectors.common import NAME_AND_TIME, TCP, UDP, failed, hits, is_group, is_outbound, severity
+from streams.detectors.common import counts_as_try, hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, record, refused, silent
 
 _LIKELIHOOD = log(4)
 """Of one contact: 0.8 of a benign host's succeed, 0.2 of a scanner's."""
-_TRACEROUTE = (33434, 33625)
-
-CONTACTS = {
-    "eni": pl.String, "outbound": pl.Boolean, "source": pl.String, "target": pl.String, "port": pl.Int32,
-    "protocol": pl.Int16, "failed": pl.Boolean, "first": pl.Int64, "last": pl.Int64,
-}  # fmt: skip
-_KEY = ["eni", "source", "target", "port", "protocol"]
 
 
 @dataclass(frozen=True)
@@ -35,35 +27,14 @@ class Settings:
     ports: int = setting(10, "ports of one target that were tried in vain, for a scan")
     hosts: int = setting(10, "hosts that were tried in vain on one port, for a sweep")
     likelihood: float = setting(99.0, "times likelier a scanner than not")
-    remembered_seconds: int = setting(86_400, "how long a contact is known")
-    contacts: int = setting(200_000, "contacts known at most, in all")
+    remembered_seconds: int = setting(86_400, "how long a try is known")
 
 
-def first_contacts(minute: Minute, known: pl.DataFrame) -> pl.DataFrame:
-    """Contacts (CONTACTS) of this minute that are not known."""
-    asked = minute.talks.filter(
-        (pl.col("flows") > 0)
-        & pl.col("protocol").is_in([TCP, UDP])
-        & ~pl.col("port").is_in(NAME_AND_TIME)
-        & ~((pl.col("protocol") == UDP) & pl.col("port").is_between(*_TRACEROUTE))
-        & ~is_group("server")
-    ).rename({"client": "source", "server": "target"})
-    found = asked.group_by(_KEY).agg(
-        is_outbound().any().alias("outbound"),
-        failed().all().alias("failed"),
-        pl.col("first").min(),
-        pl.col("last").max(),
-    )
-    return found.select(*CONTACTS).join(known, on=_KEY, how="anti")
-
-
-def remembered(known: pl.DataFrame, fresh: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
-    """All that are known from now on: the oldest go first."""
-    young = known.filter(pl.col("first") >= minute.start - settings.remembered_seconds)
-    every = pl.concat([young, fresh])
-    if every.height <= settings.contacts:
-        return every
-    return every.sort("first", *_KEY, descending=[True, *[False] * len(_KEY)]).head(settings.contacts)
+def _moved(minute: Minute, by: list[str], settings: Settings) -> pl.DataFrame:
+    """All that is known of those by whom something was tried in vain for the first time in this minute."""
+    fresh = minute.contacts.fresh.filter(pl.col("failed") & counts_as_try())
+    recent = pl.col("first") >= minute.start - settings.remembered_seconds
+    return minute.contacts.known.join(fresh, on=by, how="semi").filter(recent & counts_as_try())
 
 
 def _judged(contacts: pl.DataFrame, by: list[str], counted: str, least: int, settings: Settings) -> pl.DataFrame:
@@ -79,12 +50,8 @@ def _judged(contacts: pl.DataFrame, by: list[str], counted: str, least: int, set
 
 
 def _scan(minute: Minute, memory: Memory, settings: Settings) -> Detected:
-    fresh = first_contacts(minute, memory["contacts"])
-    known = remembered(memory["contacts"], fresh, minute, settings)
-    moved = fresh.filter("failed")
-    mine = known.join(moved, on=["eni", "source", "target"], how="semi")
-    found = _judged(mine, ["eni", "source", "target"], "port", settings.ports, settings) if moved.height else None
-    return (no_hits() if found is None else _scans(found)), {"contacts": known}
+    by = ["eni", "source", "target"]
+    return _scans(_judged(_moved(minute, by, settings), by, "port", settings.ports, settings)), memory
 
 
 def _scans(found: pl.DataFrame) -> pl.DataFrame:
@@ -97,15 +64,11 @@ def _scans(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sweep(minute: Minute, memory: Memory, settings: Settings) -> Detected:
-    fresh = first_contacts(minute, memory["contacts"])
-    known = remembered(memory["contacts"], fresh, minute, settings)
-    moved = fresh.filter("failed")
-    if not moved.height:
-        return no_hits(), {"contacts": known}
-    mine = known.join(moved, on=["source", "port", "protocol"], how="semi")
-    found = _judged(mine, ["source", "port", "protocol"], "target", settings.hosts, settings)
-    where = mine.sort("first", "eni").group_by("source", "port", "protocol").agg(pl.col("eni", "outbound").first())
-    return _sweeps(found.join(where, on=["source", "port", "protocol"])), {"contacts": known}
+    by = ["source", "port", "protocol"]
+    moved = _moved(minute, by, settings)
+    found = _judged(moved, by, "target", settings.hosts, settings)
+    where = moved.sort("first", "eni").group_by(by, maintain_order=True).agg(pl.col("eni", "outbound").first())
+    return _sweeps(found.join(where, on=by)), memory
 
 
 def _sweeps(found: pl.DataFrame) -> pl.DataFrame:
@@ -127,7 +90,6 @@ PORT_SCAN = Detector(
     "ports that answered should be open.",
     settings=Settings(),
     detect=_scan,
-    memory={"contacts": CONTACTS},
     examples=(
         fires("10 ports in a minute, refused", *(refused(port, PUBLIC, INSIDE, 1000 + port) for port in range(10))),
         quiet("9 ports", *(refused(port, PUBLIC, INSIDE, 1000 + port) for port in range(9))),
@@ -155,7 +117,6 @@ PORT_SWEEP = Detector(
     "targets answered.",
     settings=Settings(),
     detect=_sweep,
-    memory={"contacts": CONTACTS},
     examples=(
         fires("10 hosts in a minute", *(silent(n, INSIDE, f"203.0.113.{n}", 23) for n in range(1, 11))),
         quiet("9 hosts", *(silent(n, INSIDE, f"203.0.113.{n}", 23) for n in range(1, 10))),
