@@ -15,9 +15,12 @@ from streams.core.detection import Detector, Watch, last_of_each
 from streams.core.fields import Format, parse_format
 from streams.core.findings import SEVERITIES, Finding
 from streams.core.parse import Parsed, decode_tags, parse, reject_text, to_ndjson
-from streams.detectors.registry import DETECTORS
+from streams.core.suppression import told
 from streams.settings import ConfigError, Panes
 from streams.sources.files import Piece, files, pieces
+from streams.tuning import Rules
+
+_ALL = Rules()
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,19 @@ def parse_files(paths: Sequence[Path], fmt: str | None, out: BinaryIO, rejects: 
     return bad
 
 
-def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes) -> dict[str, object]:
-    """The object that `vpcflow analyze --json` prints (see core.analysis), with `findings` and with `files`.
+def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes, rules: Rules = _ALL) -> dict[str, object]:
+    """The object that `vpcflow analyze --json` prints (see core.analysis), with `findings`, `suppressed` and `files`.
 
-    files: path, lines, error, of each one that was looked into, the empty ones too.
+    suppressed: how many findings a suppression keeps back. files: path, lines, error, of each one that was looked into,
+    the empty ones too.
     """
-    report, findings = detect_files(paths, fmt, panes)
-    return {**report, "findings": [_told(finding) for finding in findings]}
+    report, findings = detect_files(paths, fmt, panes, rules.detectors)
+    kept = told(findings, rules.suppressions)
+    return {**report, "findings": [_told(finding) for finding in kept], "suppressed": len(findings) - len(kept)}
 
 
 def detect_files(
-    paths: Sequence[Path], fmt: str | None, panes: Panes, detectors: Sequence[Detector] = DETECTORS
+    paths: Sequence[Path], fmt: str | None, panes: Panes, detectors: Sequence[Detector] = _ALL.detectors
 ) -> tuple[dict[str, object], list[Finding]]:
     """That object but its `findings`, and the findings: the newest word on each."""
     analysis = Analysis(panes.seconds, panes.assign, panes.max_span_seconds)

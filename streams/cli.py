@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar, cast
 import click
 from rich.console import Console
 
-from streams import app, brokerless, detection, settings
+from streams import app, brokerless, detection, settings, tuning
 from streams.agents.changelog import StateError
 from streams.core.deadletter import UNKNOWN, Wanted
 from streams.core.evaluation import evaluate as judge
@@ -285,7 +285,7 @@ def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flag
     PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input.
     """
     loaded = _load(config, **flags)
-    found = brokerless.analyze_files(_some(paths), loaded.format or None, loaded.panes)
+    found = brokerless.analyze_files(_some(paths), loaded.format or None, loaded.panes, tuning.rules(loaded.detection))
     with _to_a_pipe():
         if as_json:
             click.echo(brokerless.write_json(found))
@@ -309,7 +309,8 @@ def evaluate(config: Path | None, *, as_json: bool, flows: Path, truth: Path, **
         episodes = detection.read_truth(truth)
     except ValueError as problem:
         raise click.BadParameter(str(problem), param_hint="TRUTH") from None
-    report, findings = brokerless.detect_files([flows], loaded.format or None, loaded.panes)
+    detectors = tuning.rules(loaded.detection).detectors
+    report, findings = brokerless.detect_files([flows], loaded.format or None, loaded.panes, detectors)
     found = judge(findings, episodes, *detection.days_of(report))
     with _to_a_pipe():
         if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
@@ -63,6 +64,26 @@ def explained(one: Detector) -> str:
 def detectors_markdown() -> str:
     """docs/detectors.md."""
     return "\n".join([_HEAD, *(explained(one) for one in DETECTORS)])
+
+
+def detectors_yaml() -> str:
+    """config/detectors.yaml: every setting of every detector with its default."""
+    lines = [
+        "# Settings of the detectors, each with its default. Made from streams/detectors by `make docs`.",
+        "# Used where detection.detectors names this file. `enabled: false` switches a detector off.",
+    ]
+    for one in DETECTORS:
+        lines += ["", f"# {one.title}.", f"{one.name}:", "  enabled: true"]
+        for each in fields(one.settings):
+            value = getattr(one.settings, each.name)
+            lines += textwrap.wrap(each.metadata["meaning"], 100, initial_indent="  # ", subsequent_indent="  # ")
+            lines.append(f"  {each.name}: {list(value) if isinstance(value, tuple) else _plain(value)}")
+    return "\n".join([*lines, ""])
+
+
+def _plain(number: float) -> str:
+    """As YAML reads it back: it takes 1e-05 for text."""
+    return f"{number:.8f}".rstrip("0") if 0 < number < 0.001 else f"{number}"  # noqa: PLR2004 - where Python turns to 1e-05
 
 
 def _settings(one: Detector) -> Iterator[tuple[str, str, str]]:

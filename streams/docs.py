@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from streams.core.fields import fields_markdown
-from streams.detection import detectors_markdown
+from streams.detection import detectors_markdown, detectors_yaml
 from streams.metrics import metrics_markdown
 from streams.settings import settings_markdown, settings_yaml
 
 ROOT = Path(__file__).parents[1]
 
 GENERATED: Mapping[str, Callable[[], str]] = {
+    "config/detectors.yaml": detectors_yaml,
     "config/vpcflow.yaml": settings_yaml,
     "docs/FIELDS.md": fields_markdown,
     "docs/METRICS.md": metrics_markdown,

@@ -110,6 +110,7 @@ class Report(TypedDict):
     undated: int
     unwatched_from: int | None
     findings: Sequence[Found]
+    suppressed: int
     formats: Sequence[Format]
     files: Sequence[File]
 
@@ -562,6 +563,8 @@ def _coverage_notes(report: Report) -> Iterable[str]:
         yield f"Not understood: {counted(lines['reject'], 'line')}. To see why: vpcflow parse --rejects FILE PATH"
     if report["undated"]:
         yield f"Without a time: {counted(report['undated'], 'record')}, in the sums but not in the period or over time."
+    if report["suppressed"]:
+        yield f"Suppressed, as you asked for: {counted(report['suppressed'], 'finding')}."
     if report["unwatched_from"] is not None:
         yield f"Too many conversations: nothing was looked for from {time_text(report['unwatched_from'])} on."
     if lines["flow"] and not totals["bytes"]:

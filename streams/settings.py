@@ -342,6 +342,17 @@ class Checkpoint(Section):
     summary_seconds: Seconds = Field(1, description="Between summaries: how old the figures of a scrape can be.")
 
 
+class Detection(Section):
+    """What is looked for in the traffic, by `vpcflow analyze` and `vpcflow evaluate`."""
+
+    detectors: File | None = Field(
+        None, description="Settings of the detectors (YAML): a map of `vpcflow detectors explain`'s names."
+    )
+    suppressions: File | None = Field(
+        None, description="Findings that nobody wants to be told of (YAML): who says so, why, until when."
+    )
+
+
 class Log(Section):
     """What the processes write on stderr."""
 
@@ -367,6 +378,7 @@ class Settings(Section):
     budget: Budget = Field(default_factory=Budget)
     group: Group = Field(default_factory=Group)
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
+    detection: Detection = Field(default_factory=Detection)
     log: Log = Field(default_factory=Log)
 
     def problems(self) -> Iterator[str]:
@@ -395,7 +407,7 @@ def load(
     """
     environ = os.environ if environ is None else environ
     path = _config_path(config, environ)
-    tree = _read_yaml(path) if path else {}
+    tree = read_yaml(path) if path else {}
     origin = f"in {path}" if path else ""
     origins: dict[Keys, str] = {}
     unknown = []
@@ -407,7 +419,7 @@ def load(
             _put(tree, keys, _from_text(LEAVES[keys], text))
             origins[keys] = f"in {name}"
         elif not KUBERNETES_SERVICE.fullmatch(name):
-            unknown.append(f"{name}: unknown variable; {_nearest(name, map(variable, LEAVES), NESTING)}")
+            unknown.append(f"{name}: unknown variable; {nearest(name, map(variable, LEAVES), NESTING)}")
     for dotted, value in (flags or {}).items():
         keys = tuple(dotted.split("."))
         if value not in (None, ()):
@@ -492,7 +504,8 @@ def _config_path(config: Path | None, environ: Mapping[str, str]) -> Path | None
     return config
 
 
-def _read_yaml(path: Path) -> Tree:
+def read_yaml(path: Path) -> Tree:
+    """A file's map, whoever's settings it has. Raises ConfigError."""
     try:
         if path.is_file() and path.stat().st_size > LARGEST_FILE:
             raise ConfigError([f"{path}: expected a configuration file, found one of more than {LARGEST_FILE} bytes"])
@@ -513,7 +526,7 @@ def _read_yaml(path: Path) -> Tree:
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError([f"{path}: expected a map of settings, found {_shown(tree)}"])
+        raise ConfigError([f"{path}: expected a map of settings, found {shown(tree)}"])
     return _without_empty_sections(tree)
 
 
@@ -635,15 +648,15 @@ def _explain(error: ErrorDetails, origins: Mapping[Keys, str], origin: str) -> I
     if error["type"] == "rules":
         yield from (".".join((*path, line)) for line in error["ctx"]["problems"])
     elif error["type"] == "extra_forbidden":
-        yield f"{name}: unknown key; {_nearest(name, [*SECTIONS, *map('.'.join, LEAVES)], '.')}{suffix}"
+        yield f"{name}: unknown key; {nearest(name, [*SECTIONS, *map('.'.join, LEAVES)], '.')}{suffix}"
     else:
         leaf = LEAVES.get(keys)
         expected = leaf.expected if leaf else _expected(None)
-        found = "a value that is not shown" if leaf and leaf.secret else _shown(error["input"])
+        found = "a value that is not shown" if leaf and leaf.secret else shown(error["input"])
         yield f"{'.'.join(keys)}: expected {expected}, found {found}{suffix}"
 
 
-def _nearest(name: str, names: Iterable[str], separator: str) -> str:
+def nearest(name: str, names: Iterable[str], separator: str) -> str:
     """A hint: the closest of the names, compared whole, then by their last part, then anything at all."""
     known = list(names)
     ends = {full.rpartition(separator)[2]: full for full in known}
@@ -653,7 +666,7 @@ def _nearest(name: str, names: Iterable[str], separator: str) -> str:
     return f"the nearest is {(close or get_close_matches(name, known, n=1, cutoff=0))[0]}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A wrong value as the operator wrote it, short, without the password of a URL."""
     if value is None:
         return "nothing"

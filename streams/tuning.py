@@ -1,0 +1,170 @@
+"""What an operator says of detection: config/detectors.yaml and config/suppressions.yaml, read and validated.
+
+Every mistake is told at once, each with its key, what was expected and what was found, and nothing is half applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, date, datetime
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from streams.core.detection import Detector
+from streams.core.suppression import Suppression
+from streams.detectors.registry import DETECTORS
+from streams.settings import ConfigError, Detection, nearest, read_yaml, shown
+
+_ENABLED = "enabled"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is looked for, and what nobody wants to be told of."""
+
+    detectors: Sequence[Detector] = DETECTORS
+    suppressions: Sequence[Suppression] = ()
+
+
+def rules(given: Detection) -> Rules:
+    """As the settings' files have it. Raises ConfigError with every problem of the first file that has any."""
+    return Rules(tuned(given.detectors, DETECTORS), suppressions(given.suppressions, DETECTORS))
+
+
+def tuned(path: Path | None, detectors: Sequence[Detector]) -> list[Detector]:
+    """The detectors as the file has them, those left out that it switches off. None: as they are.
+
+    Raises ConfigError with every problem.
+    """
+    if path is None:
+        return list(detectors)
+    tree = read_yaml(path)
+    problems = [f"{path}: {problem}" for problem in _problems(tree, detectors)]
+    if problems:
+        raise ConfigError(problems)
+    return [_with(one, tree.get(one.name) or {}) for one in detectors if (tree.get(one.name) or {}).get(_ENABLED, True)]
+
+
+def _with(one: Detector, values: Mapping[str, Any]) -> Detector:
+    mine = {name: value for name, value in values.items() if name != _ENABLED}
+    return replace(one, settings=_valid(one, mine)) if mine else one
+
+
+def _valid(one: Detector, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the detector's own settings
+    """Raises ValidationError."""
+    whole = {each.name: getattr(one.settings, each.name) for each in fields(one.settings)}
+    return TypeAdapter(type(one.settings)).validate_python({**whole, **values})
+
+
+def _problems(tree: Mapping[str, Any], detectors: Sequence[Detector]) -> Iterator[str]:
+    known = {one.name: one for one in detectors}
+    for name, values in tree.items():
+        if name not in known:
+            yield f"{name}: unknown detector; {nearest(str(name), known, '-')}"
+        elif values is not None and not isinstance(values, dict):
+            yield f"{name}: expected a map of settings, found {shown(values)}"
+        else:
+            yield from _wrong(known[name], values or {})
+
+
+def _wrong(one: Detector, values: Mapping[str, Any]) -> Iterator[str]:
+    names = [_ENABLED, *(each.name for each in fields(one.settings))]
+    for name, value in values.items():
+        if name not in names:
+            yield f"{one.name}.{name}: unknown key; {nearest(str(name), names, '.')}"
+        elif expected := _unfit(one, name, value):
+            yield f"{one.name}.{name}: expected {expected}, found {shown(value)}"
+
+
+def _unfit(one: Detector, name: str, value: object) -> str:
+    """What would have been right, where this is not. Nothing that a detector counts or compares with is below zero."""
+    if name == _ENABLED:
+        return "" if isinstance(value, bool) else "true or false"
+    default = getattr(one.settings, name)
+    expected = next(text for kind, text in _EXPECTED.items() if isinstance(default, kind))
+    try:
+        found = getattr(_valid(one, {name: value}), name)
+    except ValidationError:
+        return expected
+    return expected if isinstance(value, bool) or (not isinstance(found, tuple) and found <= 0) else ""
+
+
+_EXPECTED: dict[type, str] = {tuple: "a list of ports", int: "a whole number above 0", float: "a number above 0"}
+
+
+# -- suppressions ------------------------------------------------------------------------------------------------------
+
+
+def suppressions(path: Path | None, detectors: Sequence[Detector]) -> list[Suppression]:
+    """Of a file: a list under `suppressions`. None: none. Raises ConfigError with every problem."""
+    if path is None:
+        return []
+    tree = read_yaml(path)
+    rows = tree.get("suppressions") or []
+    if set(tree) - {"suppressions"} or not isinstance(rows, list):
+        raise ConfigError([f"{path}: expected a list under `suppressions`, and nothing else"])
+    found, problems = list[Suppression](), list[str]()
+    for number, row in enumerate(rows, 1):
+        try:
+            found.append(_suppression(row, {one.name for one in detectors}))
+        except ValueError as problem:
+            problems.append(f"{path}: suppression {number}: {problem}")
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+_NAMES = tuple(each.name for each in fields(Suppression))
+
+
+def _suppression(row: object, detectors: set[str]) -> Suppression:
+    """Raises ValueError."""
+    if not isinstance(row, dict):
+        raise ValueError(f"expected a map, found {shown(row)}")  # noqa: TRY004 - bad data, not a bad call
+    for name in row:
+        if name not in _NAMES:
+            raise ValueError(f"{name}: unknown key; {nearest(str(name), _NAMES, '.')}")
+    for name in ("who", "why"):
+        if not str(row.get(name) or "").strip():
+            raise ValueError(f"{name}: expected a few words, found nothing")
+    if not set(row) - {"who", "why", "until"}:
+        raise ValueError("expected a detector, eni, source, target or port; this one would suppress everything")
+    if row.get("detector") not in (None, *detectors):
+        raise ValueError(f"detector: unknown; {nearest(str(row['detector']), detectors, '-')}")
+    return Suppression(**{name: _value(name, value) for name, value in row.items() if value is not None})
+
+
+def _value(name: str, value: object) -> Any:  # noqa: ANN401 - as the field has it
+    if name in ("source", "target"):
+        return _network(name, value)
+    if name == "until":
+        return _until(value)
+    if name == "port":
+        return _port(value)
+    return str(value)
+
+
+def _network(name: str, value: object) -> object:
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        raise ValueError(f"{name}: expected an address or CIDR, found {shown(value)}") from None
+
+
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"port: expected a number, found {shown(value)}")  # noqa: TRY004 - bad data
+    return value
+
+
+def _until(value: object) -> int:
+    """The end of that day, UTC."""
+    try:
+        day = value if isinstance(value, date) else date.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"until: expected a day such as 2026-12-31, found {shown(value)}") from None
+    return int(datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC).timestamp())
