@@ -17,10 +17,12 @@ TCP, UDP = 6, 17
 KEY = ["eni", "source", "target", "port", "protocol"]
 CONTACTS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "eni": pl.String, "source": pl.String, "target": pl.String, "port": pl.Int32, "protocol": pl.Int16,
-    "outbound": pl.Boolean, "failed": pl.Boolean, "answered": pl.Boolean, "first": pl.Int64, "last": pl.Int64,
+    "outbound": pl.Boolean, "inbound": pl.Boolean, "failed": pl.Boolean, "answered": pl.Boolean,
+    "first": pl.Int64, "last": pl.Int64,
 }  # fmt: skip
-"""TCP and UDP. source, target: the client, the server. failed: the first time got nothing. answered: some time got an
-answer. first, last: epoch seconds.
+"""TCP and UDP. source, target: the client, the server. outbound, inbound: the interface is the client's, the server's
+(neither: that is not known). failed: the first time got nothing. answered: some time got an answer. first, last: epoch
+seconds.
 """
 
 ENIS: Mapping[str, pl.DataType | type[pl.DataType]] = {"eni": pl.String, "since": pl.Int64}
@@ -30,7 +32,7 @@ ENIS: Mapping[str, pl.DataType | type[pl.DataType]] = {"eni": pl.String, "since"
 @dataclass(frozen=True)
 class Limits:
     """Seconds that a contact is known: after it was last used, if it ever was answered; else after its first time.
-    Rows at most, of either kind, the ones used last; interfaces at most, the ones known longest.
+    Rows at most, of either kind, the ones used last; interfaces, and addresses of theirs, the ones known longest.
     """
 
     answered_seconds: int = 7 * 86_400
@@ -42,16 +44,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Contacts:
-    """known: CONTACTS, those of the last minute too. fresh: the rows that are new with that minute. enis: ENIS."""
+    """known: CONTACTS, those of the last minute too. fresh: the rows that are new with that minute. enis: ENIS.
+
+    owned: String, the interfaces' own addresses.
+    """
 
     known: pl.DataFrame
     fresh: pl.DataFrame
     enis: pl.DataFrame
+    owned: pl.Series
 
     @classmethod
     def none(cls) -> Contacts:
         """Before anything was seen."""
-        return cls(_empty(CONTACTS), _empty(CONTACTS), _empty(ENIS))
+        return cls(_empty(CONTACTS), _empty(CONTACTS), _empty(ENIS), pl.Series(dtype=pl.String))
 
     def after(self, start: int, talks: pl.DataFrame, limits: Limits) -> Contacts:
         """What is known after a minute. talks: as in core.detection.Minute."""
@@ -64,7 +70,8 @@ class Contacts:
             pl.coalesce("was_first", "first").alias("first"),
         ).select(*CONTACTS)
         every = pl.concat([self.known.join(used, on=KEY, how="anti"), used])
-        return Contacts(_remembered(every, start, limits), fresh, _met(self.enis, talks, start, limits))
+        enis, owned = _met(self.enis, talks, start, limits), _owned(self.owned, talks, limits)
+        return Contacts(_remembered(every, start, limits), fresh, enis, owned)
 
 
 def failed() -> pl.Expr:
@@ -79,7 +86,8 @@ def failed() -> pl.Expr:
 def _contacted(talks: pl.DataFrame) -> pl.DataFrame:
     asked = talks.filter((pl.col("flows") > 0) & pl.col("protocol").is_in([TCP, UDP]))
     found = asked.rename({"client": "source", "server": "target"}).group_by(KEY).agg(
-        (pl.col("direction") == direction.EGRESS).any().alias("outbound"), failed().all().alias("failed"),
+        (pl.col("direction") == direction.EGRESS).any().alias("outbound"),
+        (pl.col("direction") == direction.INGRESS).any().alias("inbound"), failed().all().alias("failed"),
         (~failed()).any().alias("answered"), pl.col("first").min(), pl.col("last").max(),
     )  # fmt: skip
     return found.select(*CONTACTS)
@@ -105,6 +113,13 @@ def _met(enis: pl.DataFrame, talks: pl.DataFrame, start: int, limits: Limits) ->
     seen = talks.select("eni", pl.lit(start, dtype=pl.Int64).alias("since"))
     every = pl.concat([enis, seen]).group_by("eni").agg(pl.col("since").min())
     return every.sort("since", "eni").head(limits.enis)
+
+
+def _owned(owned: pl.Series, talks: pl.DataFrame, limits: Limits) -> pl.Series:
+    side = pl.when(pl.col("direction") == direction.EGRESS).then("client")
+    mine = talks.select(side.when(pl.col("direction") == direction.INGRESS).then("server").alias("own"))
+    new = mine.get_column("own").drop_nulls().unique().sort()
+    return pl.concat([owned, new.filter(~new.is_in(owned.implode()))]).head(limits.enis)
 
 
 def _empty(schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:

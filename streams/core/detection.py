@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import polars as pl
 
+from streams.core import direction
 from streams.core.contacts import Contacts, Limits
 from streams.core.conversations import PANE_SECONDS
 from streams.core.findings import Episodes, Finding
@@ -33,6 +34,15 @@ class Minute:
     def end(self) -> int:
         """Epoch seconds; the first one that is not in it."""
         return self.start + PANE_SECONDS
+
+    def outside(self, address: str) -> pl.Expr:
+        """Boolean: whether the addresses of that column are of the Internet, and no interface's own.
+
+        Multicast, broadcast, link-local, loopback and unspecified ones are nobody's: not outside.
+        """
+        text = pl.col(address)
+        nobodys = text.str.contains(direction.PRIVATE) | text.str.contains(direction.NOBODYS)
+        return ~nobodys & ~text.is_in(self.contacts.owned.implode())
 
 
 Detected = tuple[pl.DataFrame, Memory]

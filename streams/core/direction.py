@@ -27,6 +27,8 @@ OWNERS_SCHEMA: dict[str, type[pl.DataType]] = {
 _KEYS = ["eni", "six"]
 PRIVATE = r"^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd]|fe80)"
 """What an address looks like that no router of the Internet passes on: RFC 1918, 6598, 4193, 4291."""
+NOBODYS = r"^(?:22[4-9]\.|23\d\.|24\d\.|25[0-5]\.|0\.|127\.|169\.254\.|[fF][fF]|::1?$)"
+"""What an address looks like that is no host's own: multicast, broadcast, loopback, link-local, unspecified."""
 
 
 def no_owners() -> pl.DataFrame:

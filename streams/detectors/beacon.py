@@ -16,7 +16,7 @@ from streams.core.contacts import TCP, UDP
 from streams.core.conversations import PANE_SECONDS
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
-from streams.detectors.common import NAME_AND_TIME, hits, is_outbound, is_public, severity
+from streams.detectors.common import NAME_AND_TIME, hits, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
 
 _KEY = ["eni", "client", "server", "port", "protocol"]
@@ -36,6 +36,9 @@ class Settings:
         "half of what lies between the first fifth of the intervals and the last, as a part of the median, at most: "
         "0.18 where they are shared evenly between 0.7 and 1.3 of it, 1.0 where calls come by chance",
     )
+    common: float = setting(
+        0.3, "part of all interfaces, three at least, that talk to an address: it is nobody's secret"
+    )
     busy: int = setting(40, "connections in a minute from which nothing is a beacon")
     kept: int = setting(64, "calls known of each two hosts")
     remembered_seconds: int = setting(172_800, "how long a call is known")
@@ -46,7 +49,7 @@ class Settings:
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     out = minute.talks.filter(
         is_outbound() & (pl.col("flows") > 0) & pl.col("protocol").is_in([TCP, UDP])
-        & ~pl.col("port").is_in(NAME_AND_TIME) & is_public("server")
+        & ~pl.col("port").is_in(NAME_AND_TIME) & minute.outside("server")
     )  # fmt: skip
     if not out.height:
         return no_hits(), memory
@@ -57,8 +60,16 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     open_before = pl.col("before").fill_null(0)
     new = seen.filter(((pl.col("sockets") | open_before) != open_before) & (_count() <= settings.busy))
     calls = _remembered(memory["calls"], _times(new, minute), minute, settings)
-    found = _even(calls.join(new.select(*_KEY, "began"), on=_KEY), settings)
+    rare = new.join(_common(minute, settings), on="server", how="anti")
+    found = _even(calls.join(rare.select(*_KEY, "began"), on=_KEY), settings)
     return _hits(found), {"calls": calls, "edges": _open(memory["edges"], seen, minute, settings)}
+
+
+def _common(minute: Minute, settings: Settings) -> pl.DataFrame:
+    """Servers (String) that many interfaces talk to."""
+    most = max(3.0, settings.common * minute.contacts.enis.height)
+    asked = minute.contacts.known.filter("outbound").group_by(pl.col("target").alias("server"))
+    return asked.agg(pl.col("eni").n_unique().alias("enis")).filter(pl.col("enis") >= most).select("server")
 
 
 def _count() -> pl.Expr:

@@ -8,7 +8,7 @@ import polars as pl
 
 from streams.core.contacts import TCP, UDP, failed
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import hits, is_outbound, is_public, severity
+from streams.detectors.common import hits, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused, silent
 
 EDGES = {
@@ -30,7 +30,8 @@ _ALL = "*"
 class Settings:
     """When something is a dependency, and when it is broken."""
 
-    good: int = setting(5, "minutes with an answer that make a dependency")
+    good: int = setting(5, "minutes with an answer that make a dependency inside")
+    good_outside: int = setting(30, "minutes with an answer that make a dependency on a service of the Internet")
     refused: int = setting(2, "minutes without one, in a row, where attempts are REJECTed")
     bad: int = setting(3, "minutes without one, in a row, where nothing comes back")
     attempts: int = setting(4, "attempts in them")
@@ -42,7 +43,7 @@ class Settings:
 def _asked(minute: Minute) -> pl.DataFrame:
     talks = minute.talks.filter(
         (pl.col("flows") > 0) & pl.col("protocol").is_in([TCP, UDP]) & (pl.col("port") != _NTP)
-        & (is_outbound() | ~is_public("client"))
+        & (is_outbound() | ~minute.outside("client"))
     )  # fmt: skip
     edges = talks.rename({"client": "source", "server": "target"})
     both = pl.concat(
@@ -71,9 +72,10 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
         pl.lit(minute.start, dtype=pl.Int64).alias("at"),
     )
     often = (pl.col("failed") + 1) / (pl.col("answered") + pl.col("failed") + 2)
+    good = pl.when(minute.outside("target")).then(settings.good_outside).otherwise(settings.good)
     least = pl.when(pl.col("rejected") > 0).then(settings.refused).otherwise(settings.bad)
     found = now.filter(
-        (pl.col("good") >= settings.good) & (pl.col("bad") >= least) & (pl.col("attempts") >= settings.attempts)
+        (pl.col("good") >= good) & (pl.col("bad") >= least) & (pl.col("attempts") >= settings.attempts)
         & (often ** pl.col("attempts") <= settings.chance)
     )  # fmt: skip
     return _hits(_widest(found)), {"edges": _remembered(memory["edges"], now, minute, settings)}

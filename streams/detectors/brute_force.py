@@ -8,14 +8,13 @@ import polars as pl
 
 from streams.core.contacts import TCP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import WEB_PORTS, hits, is_public, severity
+from streams.detectors.common import WEB_PORTS, hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
 
-LOGINS = (
-    21, 22, 23, 110, 139, 143, 389, 445, 512, 513, 514, 636, 993, 995, 1433, 1521, 2222, 3306, 3389, 5432, 5900, 5901,
-    5985, 5986, 6379, 27017,
-)  # fmt: skip
-"""Ports of services that ask who is there: shells, desktops, mail boxes, directories, files, databases."""
+SHELLS = (21, 22, 23, 512, 513, 514, 2222, 3389, 5900, 5901, 5985, 5986)
+"""Ports of shells, desktops and files: few log in, and not often."""
+LOGINS = (110, 139, 143, 389, 445, 636, 993, 995, 1433, 1521, 3306, 5432, 6379, 27017)
+"""Ports of mail boxes, directories, shares and databases: they ask who is there too, but programs ask them all day."""
 
 ATTEMPTS = {
     "eni": pl.String, "source": pl.String, "target": pl.String, "port": pl.Int32, "attempts": pl.Float64,
@@ -28,8 +27,10 @@ _KEY = ["eni", "source", "target", "port"]
 class Settings:
     """Connections fade: half of them in `half_life_seconds`."""
 
-    attempts: int = setting(20, "short connections to a login port")
-    others: int = setting(40, "short connections from outside to a port that is neither that nor a web server's")
+    shells: int = setting(20, "short connections to a port of shells, desktops or files")
+    outside: int = setting(40, "short connections from outside to any other port that is no web server's")
+    inside: int = setting(200, "short connections inside to a port of mail boxes, directories, shares or databases")
+    sources: int = setting(10, "addresses outside that together try a shell, each too seldom to be told alone")
     half_life_seconds: int = setting(300, "what is older than this counts half")
     bytes: int = setting(10_000, "of a short connection, each way, at most")
     habit: float = setting(5.0, "times what is usual between the two")
@@ -62,15 +63,31 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
         pl.lit(minute.start, dtype=pl.Int64).alias("at"),
     )
     found = now.filter(_is_one(minute, settings))
-    return _hits(found), {"attempts": _learnt(memory["attempts"], now, minute, settings)}
+    many = _many(minute, short, found, settings).with_columns(pl.format("{} addresses", "sources").alias("who"))
+    alone = found.with_columns(pl.col("source").alias("who"), pl.lit(1, dtype=pl.UInt32).alias("sources"))
+    every = pl.concat([_hits(alone), _hits(many)])
+    return every, {"attempts": _learnt(memory["attempts"], now, minute, settings)}
 
 
 def _is_one(minute: Minute, settings: Settings) -> pl.Expr:
-    login, public = pl.col("port").is_in(LOGINS), is_public("source")
-    limit = pl.when(login).then(settings.attempts).otherwise(settings.others)
+    shell, login = pl.col("port").is_in(SHELLS), pl.col("port").is_in(LOGINS)
+    limit = (
+        pl.when(shell).then(settings.shells)
+        .when(minute.outside("source")).then(settings.outside)
+        .when(login).then(settings.inside)
+    )  # fmt: skip
     learnt = minute.start - pl.col("began") >= settings.learning_seconds
     unusual = ~learnt | (pl.col("attempts") > settings.habit * pl.col("usual"))
-    return (pl.col("attempts") >= limit) & (login | public) & unusual
+    return (pl.col("attempts") >= limit) & unusual
+
+
+def _many(minute: Minute, short: pl.DataFrame, found: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Shells that many addresses try in one minute, none of them often."""
+    few = short.filter(pl.col("port").is_in(SHELLS) & minute.outside("source")).join(found, on=_KEY, how="anti")
+    return few.group_by("eni", "target", "port").agg(
+        pl.col("source").n_unique().alias("sources"), pl.col("flows", "replies", "bytes", "reply_bytes").sum(),
+        pl.col("first").min(), pl.col("last").max(), pl.col("smallest").min(), pl.col("largest").max(),
+    ).filter((pl.col("sources") >= settings.sources) & (pl.col("flows") >= settings.shells))  # fmt: skip
 
 
 def _learnt(before: pl.DataFrame, now: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
@@ -84,14 +101,14 @@ def _learnt(before: pl.DataFrame, now: pl.DataFrame, minute: Minute, settings: S
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:
     sentence = pl.format(
-        "{} opened {} short connections to port {} of {}, {} to {} bytes each", "source", "flows", "port", "target",
+        "{} opened {} short connections to port {} of {}, {} to {} bytes each", "who", "flows", "port", "target",
         "smallest", "largest",
     )  # fmt: skip
     worse = pl.when(pl.col("reply_bytes") > 0).then(severity("high")).otherwise(severity("medium"))
     rows = found.with_columns(
         worse.alias("severity"), pl.col("flows").alias("count"), pl.lit(TCP, dtype=pl.Int16).alias("protocol")
     )
-    return hits(rows, sentence, "flows", "total", "smallest", "largest")
+    return hits(rows, sentence, "flows", "sources", "smallest", "largest")
 
 
 BRUTE_FORCE = Detector(
@@ -108,7 +125,15 @@ BRUTE_FORCE = Detector(
         fires("20 logins in a minute", *(answered(n, PUBLIC, INSIDE, 22, socket=40_000 + n) for n in range(20))),
         quiet("19", *(answered(n, PUBLIC, INSIDE, 22, socket=40_000 + n) for n in range(19))),
         fires("one every 10 seconds", *(answered(10 * n, PUBLIC, INSIDE, 22, socket=40_000 + n) for n in range(30))),
-        fires("inside", *(answered(n, "10.0.0.9", INSIDE, 22, socket=40_000 + n) for n in range(20))),
+        fires(
+            "20 addresses, one login each",
+            *(answered(n, f"198.51.100.{n}", INSIDE, 22, socket=40_000 + n) for n in range(20)),
+        ),
+        quiet(
+            "a mail client inside",
+            *(answered(n, "10.0.0.9", INSIDE, 993, socket=40_000 + n) for n in range(60)),
+        ),
+        fires("inside, a shell", *(answered(n, "10.0.0.9", INSIDE, 22, socket=40_000 + n) for n in range(20))),
         fires("on an odd port, 40", *(answered(n, PUBLIC, INSIDE, 902, socket=40_000 + n) for n in range(40))),
         quiet("on an odd port, 39", *(answered(n, PUBLIC, INSIDE, 902, socket=40_000 + n) for n in range(39))),
         quiet("a busy web client", *(answered(n % 60, PUBLIC, INSIDE, 443, socket=40_000 + n) for n in range(500))),

@@ -21,19 +21,19 @@ def severity(name: str) -> pl.Expr:
     return pl.lit(SEVERITIES.index(name), dtype=pl.UInt8)
 
 
-def is_public(address: str) -> pl.Expr:
-    """Boolean: whether the addresses of that column are reached over the Internet. Multicast and broadcast are not."""
-    return ~pl.col(address).str.contains(direction.PRIVATE) & ~is_group(address)
-
-
 def is_group(address: str) -> pl.Expr:
-    """Boolean: multicast, broadcast, link-local, loopback, unspecified: nobody's own address."""
-    return pl.col(address).str.contains(r"^(?:22[4-9]\.|23\d\.|24\d\.|25[0-5]\.|0\.|127\.|169\.254\.|[fF][fF]|::1?$)")
+    """Boolean: whether the addresses of that column are no host's own."""
+    return pl.col(address).str.contains(direction.NOBODYS)
 
 
 def is_outbound() -> pl.Expr:
     """Boolean: the interface is the client's."""
     return pl.col("direction") == direction.EGRESS
+
+
+def is_inbound() -> pl.Expr:
+    """Boolean: the interface is the server's."""
+    return pl.col("direction") == direction.INGRESS
 
 
 def counts_as_try() -> pl.Expr:

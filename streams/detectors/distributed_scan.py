@@ -9,7 +9,7 @@ import polars as pl
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import counts_as_try, hits, severity
-from streams.detectors.examples import INSIDE, answered, fires, quiet, refused, silent
+from streams.detectors.examples import INSIDE, answered, fires, quiet, record, refused
 
 _NETWORK = r"^(\d+\.\d+\.\d+)\.|^([0-9a-fA-F]{1,4}:[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}):"
 _OF_TARGET, _OF_PORT = ["network", "eni", "target"], ["network", "port", "protocol"]
@@ -29,7 +29,7 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     if not minute.contacts.fresh.height:
         return no_hits(), memory
     recent = pl.col("first") >= minute.start - settings.remembered_seconds
-    tries = minute.contacts.known.filter(recent & counts_as_try() & ~pl.col("outbound")).with_columns(_network())
+    tries = minute.contacts.known.filter(recent & counts_as_try() & pl.col("inbound")).with_columns(_network())
     fresh = minute.contacts.fresh.filter(pl.col("failed") & counts_as_try()).with_columns(_network())
     ports = _shared(tries.join(fresh, on=_OF_TARGET, how="semi"), _OF_TARGET, "port", settings)
     hosts = _shared(tries.join(fresh, on=_OF_PORT, how="semi"), _OF_PORT, "target", settings)
@@ -83,7 +83,10 @@ DISTRIBUTED_SCAN = Detector(
     examples=(
         fires("3 neighbours, 20 ports", *(refused(n, f"198.51.100.{n % 3}", INSIDE, 1000 + n) for n in range(20))),
         quiet("19 ports", *(refused(n, f"198.51.100.{n % 3}", INSIDE, 1000 + n) for n in range(19))),
-        fires("4 neighbours, 20 hosts", *(silent(n, f"198.51.100.{n % 4}", f"10.0.0.{n}", 23) for n in range(20))),
+        fires(
+            "4 neighbours, 20 hosts",
+            *([record(n, f"198.51.100.{n % 4}", f"10.0.0.{n}", (40_001, 23), eni=f"eni-{n}")] for n in range(20)),
+        ),
         fires("over IPv6", *(refused(n, f"2001:db8:1::{n % 3}", "2600:1f18::5", 1000 + n) for n in range(20))),
         quiet("strangers", *(refused(n, f"198.51.{n}.1", INSIDE, 1000 + n) for n in range(60))),
         quiet("one that scans alone", *(refused(n, "198.51.100.1", INSIDE, 1000 + n) for n in range(60))),

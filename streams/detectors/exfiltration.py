@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import hits, is_outbound, is_public, severity
+from streams.detectors.common import hits, is_inbound, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
 
 PEERS = {
@@ -34,11 +34,11 @@ class Settings:
 
 def _sent(minute: Minute) -> pl.DataFrame:
     """Bytes by peer, whoever opened the connection."""
-    out = minute.talks.filter(is_outbound() & is_public("server")).select(
+    out = minute.talks.filter(is_outbound() & minute.outside("server")).select(
         "eni", pl.col("server").alias("target"), pl.col("client").alias("source"), "port", "protocol",
         pl.col("bytes").alias("out"), pl.col("reply_bytes").alias("back"), "flows", "first", "last",
     )  # fmt: skip
-    served = minute.talks.filter(~is_outbound() & is_public("client")).select(
+    served = minute.talks.filter(is_inbound() & minute.outside("client")).select(
         "eni", pl.col("client").alias("target"), pl.col("server").alias("source"), "port", "protocol",
         pl.col("reply_bytes").alias("out"), pl.col("bytes").alias("back"), "flows", "first", "last",
     )  # fmt: skip

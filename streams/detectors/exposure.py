@@ -8,7 +8,7 @@ import polars as pl
 
 from streams.core.contacts import TCP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import hits, is_outbound, is_public, severity
+from streams.detectors.common import hits, is_inbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
 
 ADMIN = (22, 23, 135, 139, 445, 2375, 2376, 2379, 3389, 5800, 5900, 5985, 5986, 6443, 10250)
@@ -26,7 +26,7 @@ class Settings:
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     found = minute.talks.filter(
         (pl.col("protocol") == TCP) & pl.col("port").is_in([*settings.admin, *settings.databases])
-        & ~is_outbound() & is_public("client") & (pl.col("rejected") < pl.col("flows"))
+        & is_inbound() & minute.outside("client") & (pl.col("rejected") < pl.col("flows"))
         & (pl.col("replies") > pl.col("refusals") + pl.col("reply_rejected"))
     ).sort("flows", "client", descending=[True, False]).group_by(
         "eni", pl.col("server").alias("target"), "port", "protocol", maintain_order=True

@@ -12,6 +12,8 @@ from streams.detectors.common import hits, is_group, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, record
 
 _SMALL_BYTES = 200
+_PINGS = (1, 58)
+"""ICMP, ICMPv6: a flood of pings is answered."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def _aimed(talks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
-    aimed = _aimed(minute.talks).filter(pl.col("packets") * settings.answered >= pl.col("back"))
+    silent = (pl.col("packets") * settings.answered >= pl.col("back")) | pl.col("protocol").is_in(_PINGS)
+    aimed = _aimed(minute.talks).filter(silent)
     large = aimed.filter(pl.col("packets") >= settings.packets)
     habits = memory["habits"]
     known = large.join(habits, on=_KEY, how="left", maintain_order="left")
@@ -107,6 +110,9 @@ FLOOD = Detector(
         fires(
             "answers of time servers that nobody asked",
             *([record(n, f"198.51.100.{n}", INSIDE, (123, 80), (400, 187_200), protocol=UDP)] for n in range(1, 30)),
+        ),
+        fires(
+            "pings", answered(0, PUBLIC, INSIDE, 0, socket=0, protocol=1, size=(3000, 252_000), reply=(3000, 252_000))
         ),
         quiet("a download", answered(0, INSIDE, PUBLIC, 443, size=(4000, 208_000), reply=(40_000, 60_000_000))),
         quiet("an upload", answered(0, INSIDE, PUBLIC, 443, size=(40_000, 60_000_000), reply=(1000, 52_000))),

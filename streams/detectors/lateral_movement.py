@@ -8,7 +8,7 @@ import polars as pl
 
 from streams.core.contacts import TCP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import hits, is_public, severity
+from streams.detectors.common import hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, silent
 
 ADMIN = (22, 23, 135, 139, 445, 3389, 5900, 5985, 5986)
@@ -29,7 +29,7 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     learnt = pl.col("since") <= pl.col("first") - settings.learning_seconds
     admin = (pl.col("protocol") == TCP) & pl.col("port").is_in(settings.ports)
     recent = pl.col("first") >= minute.start - settings.together_seconds
-    new = known.filter(learnt & admin & recent & pl.col("outbound") & ~is_public("target"))
+    new = known.filter(learnt & admin & recent & pl.col("outbound") & ~minute.outside("target"))
     moved = new.join(minute.contacts.fresh, on=["eni", "source", "target", "port"], how="semi")
     found = new.join(moved, on=["eni", "source"], how="semi").group_by("eni", "source").agg(
         pl.col("target").n_unique().alias("targets"), pl.col("target").unique().sort().head(10).alias("some"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import counts_as_try, hits, is_public, severity
+from streams.detectors.common import counts_as_try, hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
 
 
@@ -30,6 +30,7 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     new = fresh.join(before, on=["eni", "target"], how="anti").join(few, on="eni")
     found = new.sort("first", "port").group_by("eni", "source", "target", maintain_order=True).agg(
         pl.col("port", "protocol", "peers").first(), pl.col("answered").any(),
+        minute.outside("target").any().alias("outside"),
         pl.col("first").min(), pl.col("last").max(),
     )  # fmt: skip
     return _hits(found), memory
@@ -43,9 +44,11 @@ def _hits(found: pl.DataFrame) -> pl.DataFrame:
         "port",
         "peers",
     )
-    worse = is_public("target") & pl.col("answered")
     rows = found.with_columns(
-        pl.when(worse).then(severity("medium")).otherwise(severity("low")).alias("severity"),
+        pl.when(pl.col("outside") & pl.col("answered"))
+        .then(severity("medium"))
+        .otherwise(severity("low"))
+        .alias("severity"),
         pl.lit(1, dtype=pl.Int64).alias("count"),
     )
     return hits(rows, sentence, "peers", "answered")

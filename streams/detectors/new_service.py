@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
-from streams.detectors.common import hits, is_public, severity
+from streams.detectors.common import hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
 
 _KEY = ["eni", "target", "port", "protocol"]
@@ -23,11 +23,11 @@ class Settings:
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     learnt = pl.col("since") <= pl.col("first") - settings.learning_seconds
-    served = pl.col("answered") & ~pl.col("outbound") & pl.col("port").is_between(0, settings.highest_port)
+    served = pl.col("answered") & pl.col("inbound") & pl.col("port").is_between(0, settings.highest_port)
     fresh = minute.contacts.fresh.filter(served).join(minute.contacts.enis, on="eni").filter(learnt)
     before = minute.contacts.known.filter(served & (pl.col("first") < minute.start))
     found = fresh.join(before, on=_KEY, how="anti").sort("first", "source").group_by(_KEY, maintain_order=True).agg(
-        pl.col("source").first().alias("client"), is_public("source").any().alias("public"),
+        pl.col("source").first().alias("client"), minute.outside("source").any().alias("public"),
         pl.col("source").n_unique().alias("clients"), pl.col("first").min(), pl.col("last").max(),
     )  # fmt: skip
     return _hits(found), memory
