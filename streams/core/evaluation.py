@@ -17,16 +17,16 @@ GRACE_SECONDS = 300
 """A finding may say that it began so much before an episode, or go on so much after it: minutes, late ends."""
 
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("scan", ("port-scan", "port-sweep", "rejected-surge")),
-    ("sweep", ("port-scan", "port-sweep", "rejected-surge")),
+    ("scan", ("port-scan", "port-sweep", "distributed-scan", "rejected-surge")),
+    ("sweep", ("port-scan", "port-sweep", "distributed-scan", "rejected-surge")),
     ("brute", ("brute-force",)),
     ("patator", ("brute-force",)),
-    ("dos", ("flood",)),
-    ("flood", ("flood",)),
+    ("dos", ("flood", "connection-flood")),
+    ("flood", ("flood", "connection-flood")),
     ("c&c", ("beacon",)),
     ("c2", ("beacon",)),
     ("beacon", ("beacon",)),
-    ("exfiltration", ("exfiltration",)),
+    ("exfiltration", ("exfiltration", "unusual-volume")),
     ("dependency", ("broken-dependency",)),
 )
 """A word in an episode's kind, lower case -> the detectors that are there for it. Other kinds: any detector."""

@@ -59,10 +59,14 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     )
     open_before = pl.col("before").fill_null(0)
     new = seen.filter(((pl.col("sockets") | open_before) != open_before) & (_count() <= settings.busy))
+    edges = _open(memory["edges"], seen, minute, settings)
+    if not new.height:
+        return no_hits(), {"calls": memory["calls"], "edges": edges}
     calls = _remembered(memory["calls"], _times(new, minute), minute, settings)
-    rare = new.join(_common(minute, settings), on="server", how="anti")
-    found = _even(calls.join(rare.select(*_KEY, "began"), on=_KEY), settings)
-    return _hits(found), {"calls": calls, "edges": _open(memory["edges"], seen, minute, settings)}
+    found = _even(calls.join(new.select(*_KEY, "began"), on=_KEY), settings)
+    if found.height:
+        found = found.join(_common(minute, settings), on="server", how="anti")
+    return _hits(found), {"calls": calls, "edges": edges}
 
 
 def _common(minute: Minute, settings: Settings) -> pl.DataFrame:

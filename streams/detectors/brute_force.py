@@ -8,6 +8,7 @@ import polars as pl
 
 from streams.core.contacts import TCP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import WEB_PORTS, hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
 
@@ -52,6 +53,8 @@ def _short(talks: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     short = _short(minute.talks, settings)
+    if not short.height:
+        return no_hits(), memory
     known = short.join(memory["attempts"], on=_KEY, how="left", maintain_order="left")
     age = (minute.start - pl.col("at")) / settings.half_life_seconds
     faded = (pl.col("attempts") * (0.5**age)).fill_null(0.0)

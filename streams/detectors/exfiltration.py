@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_inbound, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
 
@@ -50,7 +51,10 @@ def _sent(minute: Minute) -> pl.DataFrame:
 
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
-    now = _sent(minute).join(memory["peers"], on=_KEY, how="left", maintain_order="left")
+    sent = _sent(minute)
+    if not sent.height:
+        return no_hits(), memory
+    now = sent.join(memory["peers"], on=_KEY, how="left", maintain_order="left")
     age = (minute.start - pl.col("at")).fill_null(0)
     faded = {seconds: 0.5 ** (age / seconds) for seconds in (_HOUR, _DAY)}
     now = now.with_columns(

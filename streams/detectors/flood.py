@@ -8,6 +8,7 @@ import polars as pl
 
 from streams.core.contacts import UDP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_group, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, record
 
@@ -55,6 +56,8 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     aimed = _aimed(minute.talks).filter(silent)
     large = aimed.filter(pl.col("packets") >= settings.packets)
     habits = memory["habits"]
+    if not large.height:
+        return no_hits(), memory
     known = large.join(habits, on=_KEY, how="left", maintain_order="left")
     small = pl.col("bytes") < _SMALL_BYTES * pl.col("packets")
     large_ones = (pl.col("packets") >= settings.large_packets) & (pl.col("back") == 0)

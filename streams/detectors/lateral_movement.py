@@ -8,6 +8,7 @@ import polars as pl
 
 from streams.core.contacts import TCP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, silent
 
@@ -25,12 +26,15 @@ class Settings:
 
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
-    known = minute.contacts.known.join(minute.contacts.enis, on="eni")
+    admin = (pl.col("protocol") == TCP) & pl.col("port").is_in(settings.ports) & pl.col("outbound")
+    fresh = minute.contacts.fresh.filter(admin & ~minute.outside("target"))
+    if not fresh.height:
+        return no_hits(), memory
     learnt = pl.col("since") <= pl.col("first") - settings.learning_seconds
-    admin = (pl.col("protocol") == TCP) & pl.col("port").is_in(settings.ports)
     recent = pl.col("first") >= minute.start - settings.together_seconds
-    new = known.filter(learnt & admin & recent & pl.col("outbound") & ~minute.outside("target"))
-    moved = new.join(minute.contacts.fresh, on=["eni", "source", "target", "port"], how="semi")
+    known = minute.contacts.known.filter(admin & recent & ~minute.outside("target"))
+    new = known.join(minute.contacts.enis, on="eni").filter(learnt)
+    moved = new.join(fresh, on=["eni", "source", "target", "port"], how="semi")
     found = new.join(moved, on=["eni", "source"], how="semi").group_by("eni", "source").agg(
         pl.col("target").n_unique().alias("targets"), pl.col("target").unique().sort().head(10).alias("some"),
         pl.col("port").unique().sort().alias("ports"), pl.col("answered").sum().cast(pl.Int64).alias("answered"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import counts_as_try, hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
 
@@ -23,6 +24,8 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     asked = pl.col("outbound") & counts_as_try()
     learnt = pl.col("since") <= pl.col("first") - settings.learning_seconds
     fresh = minute.contacts.fresh.filter(asked).join(minute.contacts.enis, on="eni").filter(learnt)
+    if not fresh.height:
+        return no_hits(), memory
     before = minute.contacts.known.filter(asked & (pl.col("first") < minute.start)).join(fresh, on="eni", how="semi")
     few = (
         before.group_by("eni").agg(pl.col("target").n_unique().alias("peers")).filter(pl.col("peers") <= settings.peers)

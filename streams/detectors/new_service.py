@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
 
@@ -25,6 +26,8 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     learnt = pl.col("since") <= pl.col("first") - settings.learning_seconds
     served = pl.col("answered") & pl.col("inbound") & pl.col("port").is_between(0, settings.highest_port)
     fresh = minute.contacts.fresh.filter(served).join(minute.contacts.enis, on="eni").filter(learnt)
+    if not fresh.height:
+        return no_hits(), memory
     before = minute.contacts.known.filter(served & (pl.col("first") < minute.start))
     found = fresh.join(before, on=_KEY, how="anti").sort("first", "source").group_by(_KEY, maintain_order=True).agg(
         pl.col("source").first().alias("client"), minute.outside("source").any().alias("public"),

@@ -8,6 +8,7 @@ from streams.core.detection import Detector
 from streams.detectors.beacon import BEACON
 from streams.detectors.broken_dependency import BROKEN_DEPENDENCY
 from streams.detectors.brute_force import BRUTE_FORCE
+from streams.detectors.connection_flood import CONNECTION_FLOOD
 from streams.detectors.distributed_scan import DISTRIBUTED_SCAN
 from streams.detectors.exfiltration import EXFILTRATION
 from streams.detectors.exposure import EXPOSURE
@@ -20,6 +21,6 @@ from streams.detectors.scan import PORT_SCAN, PORT_SWEEP
 from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 
 DETECTORS: Sequence[Detector] = (
-    PORT_SCAN, PORT_SWEEP, DISTRIBUTED_SCAN, BRUTE_FORCE, FLOOD, BEACON, EXFILTRATION, NEW_SERVICE, NEW_PEER,
-    LATERAL_MOVEMENT, UNUSUAL_VOLUME, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE,
+    PORT_SCAN, PORT_SWEEP, DISTRIBUTED_SCAN, BRUTE_FORCE, FLOOD, CONNECTION_FLOOD, BEACON, EXFILTRATION,
+    UNUSUAL_VOLUME, NEW_SERVICE, NEW_PEER, LATERAL_MOVEMENT, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE,
 )  # fmt: skip

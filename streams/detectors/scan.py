@@ -13,6 +13,7 @@ from math import log
 import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import counts_as_try, hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, record, refused, silent
 
@@ -33,6 +34,8 @@ class Settings:
 def _moved(minute: Minute, by: list[str], settings: Settings) -> pl.DataFrame:
     """All that is known of those by whom something was tried in vain for the first time in this minute."""
     fresh = minute.contacts.fresh.filter(pl.col("failed") & counts_as_try())
+    if not fresh.height:
+        return fresh
     recent = pl.col("first") >= minute.start - settings.remembered_seconds
     return minute.contacts.known.join(fresh, on=by, how="semi").filter(recent & counts_as_try())
 
@@ -51,7 +54,8 @@ def _judged(contacts: pl.DataFrame, by: list[str], counted: str, least: int, set
 
 def _scan(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     by = ["eni", "source", "target"]
-    return _scans(_judged(_moved(minute, by, settings), by, "port", settings.ports, settings)), memory
+    moved = _moved(minute, by, settings)
+    return _scans(_judged(moved, by, "port", settings.ports, settings)) if moved.height else no_hits(), memory
 
 
 def _scans(found: pl.DataFrame) -> pl.DataFrame:
@@ -66,6 +70,8 @@ def _scans(found: pl.DataFrame) -> pl.DataFrame:
 def _sweep(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     by = ["source", "port", "protocol"]
     moved = _moved(minute, by, settings)
+    if not moved.height:
+        return no_hits(), memory
     found = _judged(moved, by, "target", settings.hosts, settings)
     where = moved.sort("first", "eni").group_by(by, maintain_order=True).agg(pl.col("eni", "outbound").first())
     return _sweeps(found.join(where, on=by)), memory

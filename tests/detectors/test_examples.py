@@ -37,8 +37,9 @@ def test_an_example_fires_or_stays_silent_as_it_says(detector: Detector, example
 def test_a_finding_is_the_same_in_any_order_and_cut_of_the_lines(detector: Detector) -> None:
     for example in detector.examples:
         if example.fires:
-            lines = example.lines
-            assert found(detector, *reversed(lines)) == found(detector, "\n".join(lines))
+            backwards = example.lines[::-1]
+            pieces = ["\n".join(backwards[n : n + 97]) for n in range(0, len(backwards), 97)]
+            assert found(detector, *pieces) == found(detector, "\n".join(example.lines))
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.name)

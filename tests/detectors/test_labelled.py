@@ -56,7 +56,7 @@ def test_incidents_of_made_up_traffic_are_known(tmp_path: Path) -> None:
     assert by_kind["ssh_brute_force"][0] == by_kind["ssh_brute_force"][1] >= 4
     assert by_kind["broken_dependency"][0] >= 2
     assert by_kind["beacon"][0] >= 1
-    assert {one.detector for one in found.false} <= {"port-scan"}
+    assert {one.detector for one in found.false} <= {"port-scan", "distributed-scan"}
     assert {one.detector for one in findings} >= {"port-scan", "brute-force", "beacon", "broken-dependency", "exposure"}
 
 
@@ -66,5 +66,5 @@ def test_the_page_tells_what_was_caught_and_what_was_false(tmp_path: Path) -> No
     truth.write_bytes(gzip.compress(b'{"kind": "scan", "start": 60, "end": 120, "attacker": "10.0.0.5"}\n'))
     told = page([("none", measured(flows, truth)[0])], "2026-01-01")
 
-    assert "| none | scan | 0 of 1 | 0% to 79% | - | port-scan, port-sweep, rejected-surge |" in told
+    assert "| none | scan | 0 of 1 | 0% to 79% | - | port-scan, port-sweep, distributed-scan, rejected-surge |" in told
     assert "| none | 1.00 | 1 | 0 | 0.00 | 0.00 to 3.67 |" in told
