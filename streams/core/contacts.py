@@ -61,7 +61,8 @@ class Contacts:
 
     def after(self, start: int, talks: pl.DataFrame, limits: Limits) -> Contacts:
         """What is known after a minute. talks: as in core.detection.Minute."""
-        before = self.known.select(*KEY, was_failed="failed", was_answered="answered", was_first="first")
+        known = self.known.filter(_young(start, limits))
+        before = known.select(*KEY, was_failed="failed", was_answered="answered", was_first="first")
         now = _contacted(talks).join(before, on=KEY, how="left", maintain_order="left")
         fresh = now.filter(pl.col("was_first").is_null()).select(*CONTACTS)
         used = now.with_columns(
@@ -69,9 +70,9 @@ class Contacts:
             (pl.col("was_answered").fill_null(value=False) | pl.col("answered")).alias("answered"),
             pl.coalesce("was_first", "first").alias("first"),
         ).select(*CONTACTS)
-        every = pl.concat([self.known.join(used, on=KEY, how="anti"), used])
+        every = pl.concat([known.join(used, on=KEY, how="anti"), used])
         enis, owned = _met(self.enis, talks, start, limits), _owned(self.owned, talks, limits)
-        return Contacts(_remembered(every, start, limits), fresh, enis, owned)
+        return Contacts(_remembered(every, limits), fresh, enis, owned)
 
 
 def failed() -> pl.Expr:
@@ -93,13 +94,15 @@ def _contacted(talks: pl.DataFrame) -> pl.DataFrame:
     return found.select(*CONTACTS)
 
 
-def _remembered(every: pl.DataFrame, start: int, limits: Limits) -> pl.DataFrame:
+def _young(start: int, limits: Limits) -> pl.Expr:
+    used, tried = pl.col("last") >= start - limits.answered_seconds, pl.col("first") >= start - limits.vain_seconds
+    return pl.when("answered").then(used).otherwise(tried)
+
+
+def _remembered(every: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     """Those in vain have a limit of their own: a million of them must not push out what is answered every day."""
-    answered, oldest = pl.col("answered"), start - limits.answered_seconds
-    kept = every.filter(
-        (answered & (pl.col("last") >= oldest)) | (~answered & (pl.col("first") >= start - limits.vain_seconds))
-    )
-    parts = ((kept.filter(answered), limits.answered), (kept.filter(~answered), limits.vain))
+    answered = pl.col("answered")
+    parts = ((every.filter(answered), limits.answered), (every.filter(~answered), limits.vain))
     return pl.concat([_latest(part, most) for part, most in parts])
 
 
