@@ -89,7 +89,13 @@ def _plain(number: float) -> str:
 def _settings(one: Detector) -> Iterator[tuple[str, str, str]]:
     for each in fields(one.settings):
         value = getattr(one.settings, each.name)
-        default = ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:,}" if value >= 1 else f"{value}"
+        default = (
+            (", ".join(map(str, value)) or "none")
+            if isinstance(value, tuple)
+            else f"{value:,}"
+            if value >= 1
+            else f"{value}"
+        )
         yield each.name, default, each.metadata["meaning"]
 
 

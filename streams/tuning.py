@@ -5,6 +5,7 @@ Every mistake is told at once, each with its key, what was expected and what was
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
@@ -16,8 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from streams.core.detection import Detector
 from streams.core.suppression import Suppression
+from streams.detectors.known_bad import KNOWN_BAD, Entry, with_entries
 from streams.detectors.registry import DETECTORS
-from streams.settings import ConfigError, Detection, nearest, read_yaml, shown
+from streams.settings import MOST_TOLD, ConfigError, Detection, nearest, read_yaml, shown
 
 _ENABLED = "enabled"
 
@@ -32,7 +34,8 @@ class Rules:
 
 def rules(given: Detection) -> Rules:
     """As the settings' files have it. Raises ConfigError with every problem of the first file that has any."""
-    return Rules(tuned(given.detectors, DETECTORS), suppressions(given.suppressions, DETECTORS))
+    detectors = [_with_lists(one) for one in tuned(given.detectors, DETECTORS)]
+    return Rules(detectors, suppressions(given.suppressions, DETECTORS))
 
 
 def tuned(path: Path | None, detectors: Sequence[Detector]) -> list[Detector]:
@@ -93,7 +96,44 @@ def _unfit(one: Detector, name: str, value: object) -> str:
     return expected if isinstance(value, bool) or (not isinstance(found, tuple) and found <= 0) else ""
 
 
-_EXPECTED: dict[type, str] = {tuple: "a list of ports", int: "a whole number above 0", float: "a number above 0"}
+_EXPECTED: dict[type, str] = {tuple: "a list", int: "a whole number above 0", float: "a number above 0"}
+
+
+# -- lists of known bad addresses --------------------------------------------------------------------------------------
+
+
+def _with_lists(one: Detector) -> Detector:
+    if one.name != KNOWN_BAD.name:
+        return one
+    entries = [entry for path in one.settings.lists for entry in read_list(Path(path))]
+    return replace(with_entries(entries), settings=one.settings)
+
+
+def read_list(path: Path) -> list[Entry]:
+    """Entries of a file. Raises ConfigError with the first problems."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError([f"{path}: expected a list of addresses, found none: {problem}"]) from None
+    found, problems = list[Entry](), list[str]()
+    for number, line in enumerate(lines, 1):
+        words = [word.strip() for word in re.split(r"[#;]", line)[0].split(",")]
+        try:
+            found += [_entry(words, path.stem)] if words[0] else []
+        except ValueError as problem:
+            problems.append(f"{path}:{number}: {problem}")
+    if problems:
+        raise ConfigError(problems[:MOST_TOLD])
+    return found
+
+
+def _entry(words: Sequence[str], source: str) -> Entry:
+    """Raises ValueError."""
+    network, whose, confidence, until = [*words, "", "", ""][:4]
+    if len(words) > 4 or (confidence and not (confidence.isdecimal() and int(confidence) <= 100)):  # noqa: PLR2004
+        raise ValueError("expected address, source, confidence (0 to 100), day")
+    _network("address", network)
+    return Entry(network, whose or source, int(confidence or 50), _until(until) if until else None)
 
 
 # -- suppressions ------------------------------------------------------------------------------------------------------

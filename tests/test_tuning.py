@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from streams.core.findings import Finding
 from streams.detection import detectors_yaml
-from streams.detectors.examples import HEADER
+from streams.detectors.examples import HEADER, INSIDE, PUBLIC, answered
+from streams.detectors.known_bad import Entry, Lists
 from streams.detectors.registry import DETECTORS
 from streams.settings import ConfigError
-from streams.tuning import suppressions, tuned
+from streams.tuning import read_list, suppressions, tuned
 from tests.core.test_evaluation import finding
 from tests.kafka.process import ROOT, vpcflow
 from tests.test_detection import SCAN
@@ -72,7 +74,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         "beacon.calls: expected a whole number above 0, found 2.5",
         "beacon.spread: expected a number above 0, found -1",
         "beacon.busy: expected a whole number above 0, found true",
-        'exposure.admin: expected a list of ports, found "ssh"',
+        'exposure.admin: expected a list, found "ssh"',
     ]
 
 
@@ -151,3 +153,65 @@ def test_analyze_uses_both_files(tmp_path: Path) -> None:
     wrong = analyzed(suppressions=detectors)
     assert wrong.returncode == 2
     assert "expected a list under `suppressions`" in wrong.stderr.decode()
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_has_an_address_a_line(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path, "# ours\n192.0.2.7\n\n198.51.100.0/24 ; SBL1\n2001:db8::/32,tor,90,2026-12-31\n203.0.113.9,c2\n"
+    )
+
+    assert read_list(path) == [
+        Entry("192.0.2.7", "given"), Entry("198.51.100.0/24", "given"),
+        Entry("2001:db8::/32", "tor", 90, 1_798_761_599), Entry("203.0.113.9", "c2"),
+    ]  # fmt: skip
+
+
+def test_every_line_that_is_none_is_told(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path, "evil.example\n192.0.2.1/24\n192.0.2.1,x,101\n192.0.2.1,x,5,soon\n192.0.2.1,a,1,2026-01-01,e\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_list(path)
+
+    assert [one.removeprefix(f"{path}:") for one in caught.value.problems] == [
+        '1: address: expected an address or CIDR, found "evil.example"',
+        '2: address: expected an address or CIDR, found "192.0.2.1/24"',
+        "3: expected address, source, confidence (0 to 100), day",
+        '4: until: expected a day such as 2026-12-31, found "soon"',
+        "5: expected address, source, confidence (0 to 100), day",
+    ]
+    with pytest.raises(ConfigError, match="expected a list of addresses, found none"):
+        read_list(tmp_path / "missing")
+
+
+def test_the_longest_prefix_and_the_most_confident_entry_count() -> None:
+    lists = Lists.of(
+        [
+            Entry("192.0.2.0/24", "wide", 90),
+            Entry("192.0.2.7", "one", 10),
+            Entry("192.0.2.7", "two", 60),
+            Entry("::/0", "six"),
+        ]
+    )
+    asked = pl.Series(["192.0.2.7", "192.0.2.8", "192.0.3.7", "oops", "1.2.3", "a:b:c"])
+
+    assert lists.look_up(asked).select("address", "list").sort("address").rows() == [
+        ("192.0.2.7", "two"), ("192.0.2.8", "wide"),
+    ]  # fmt: skip
+
+
+def test_analyze_finds_what_is_on_a_list(tmp_path: Path) -> None:
+    flows, bad = tmp_path / "flows.log", tmp_path / "tor.txt"
+    flows.write_text("\n".join((HEADER, *answered(0, INSIDE, PUBLIC, 443))))
+    bad.write_text(f"{PUBLIC},exit nodes,95\n")
+    detectors = _file(tmp_path, json.dumps({"known-bad": {"lists": [str(bad)]}}))
+    done = vpcflow("analyze", "--json", flows, environ={"VPCFLOW_DETECTION__DETECTORS": str(detectors)})
+
+    [found] = json.loads(done.stdout)["findings"]
+    assert (found["detector"], found["severity"], found["source"], found["target"]) == (
+        "known-bad", "critical", INSIDE, PUBLIC,
+    )  # fmt: skip
+    assert f"{PUBLIC} is on the list exit nodes, confidence 95; 1200 bytes there, 2400 back" in found["sentence"]

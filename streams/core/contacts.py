@@ -120,7 +120,9 @@ def _met(enis: pl.DataFrame, talks: pl.DataFrame, start: int, limits: Limits) ->
 
 def _owned(owned: pl.Series, talks: pl.DataFrame, limits: Limits) -> pl.Series:
     side = pl.when(pl.col("direction") == direction.EGRESS).then("client")
-    mine = talks.select(side.when(pl.col("direction") == direction.INGRESS).then("server").alias("own"))
+    mine = talks.filter(pl.col("relayed") == 0).select(
+        side.when(pl.col("direction") == direction.INGRESS).then("server").alias("own")
+    )
     new = mine.get_column("own").drop_nulls().unique().sort()
     return pl.concat([owned, new.filter(~new.is_in(owned.implode()))]).head(limits.enis)
 

@@ -28,10 +28,12 @@ KEYS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 SUMS = (
     "flows", "rejected", "packets", "bytes", "replies", "reply_rejected", "reply_packets", "reply_bytes", "refusals",
+    "relayed",
 )  # fmt: skip
 """flows: records of what the client sent; rejected: of those, refused by a security group or NACL. packets, bytes: of
 all of them. replies, reply_rejected, reply_packets, reply_bytes: the same of what the server sent. refusals: replies
-that only say no (a lone RST, or what is as small as one).
+that only say no (a lone RST, or what is as small as one). relayed: records of an interface on the way, whose own
+addresses are not the packet's.
 """
 
 MEASURES: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -80,6 +82,7 @@ def parties(flows: pl.DataFrame, rejected: pl.Expr) -> list[pl.Expr]:
         pl.when(request).then(srcport).otherwise(dstport).fill_null(0).alias("socket"),
         request.alias("request"),
         (pl.lit(None, dtype=pl.Int64) if flags is None else flags).alias("flags"),
+        (_differs(flows, "srcaddr") | _differs(flows, "dstaddr")).alias("relayed"),
     ]
 
 
@@ -97,7 +100,7 @@ def conversed(facts: pl.DataFrame) -> pl.DataFrame:
         *((pl.col(name) * of).alias(name) for name in ("packets", "bytes")),
         *((~of).cast(pl.Int64).alias("replies"), (~of & _is_rejected()).cast(pl.Int64).alias("reply_rejected")),
         *((pl.col(name) * ~of).alias(f"reply_{name}") for name in ("packets", "bytes")),
-        (~of & _says_no()).cast(pl.Int64).alias("refusals"),
+        (~of & _says_no()).cast(pl.Int64).alias("refusals"), pl.col("relayed").cast(pl.Int64),
         first.alias("first"), "last",
         *(pl.when(of).then("bytes").alias(name) for name in ("smallest", "largest")),
         pl.when(of).then(pl.lit(_BITS).gather(first % PANE_SECONDS)).otherwise(_NO_BITS).alias("seconds"),
@@ -121,6 +124,13 @@ def merged(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
 def _party(flows: pl.DataFrame, *names: str) -> pl.Expr:
     present = [pl.col(name) for name in names if name in flows.columns]
     return pl.coalesce(present) if present else pl.lit(None, dtype=pl.String)
+
+
+def _differs(flows: pl.DataFrame, name: str) -> pl.Expr:
+    packets = f"pkt-{name}"
+    if not {name, packets} <= set(flows.columns):
+        return pl.lit(value=False)
+    return (pl.col(name) != pl.col(packets)).fill_null(value=False)
 
 
 def _by_address(src: pl.Expr, dst: pl.Expr) -> pl.Expr:

@@ -13,6 +13,7 @@ from streams.detectors.distributed_scan import DISTRIBUTED_SCAN
 from streams.detectors.exfiltration import EXFILTRATION
 from streams.detectors.exposure import EXPOSURE
 from streams.detectors.flood import FLOOD
+from streams.detectors.known_bad import KNOWN_BAD
 from streams.detectors.lateral_movement import LATERAL_MOVEMENT
 from streams.detectors.new_peer import NEW_PEER
 from streams.detectors.new_service import NEW_SERVICE
@@ -22,5 +23,5 @@ from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 
 DETECTORS: Sequence[Detector] = (
     PORT_SCAN, PORT_SWEEP, DISTRIBUTED_SCAN, BRUTE_FORCE, FLOOD, CONNECTION_FLOOD, BEACON, EXFILTRATION,
-    UNUSUAL_VOLUME, NEW_SERVICE, NEW_PEER, LATERAL_MOVEMENT, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE,
+    UNUSUAL_VOLUME, NEW_SERVICE, NEW_PEER, LATERAL_MOVEMENT, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE, KNOWN_BAD,
 )  # fmt: skip

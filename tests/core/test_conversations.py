@@ -101,6 +101,8 @@ def test_behind_a_nat_gateway_the_packet_names_the_parties() -> None:
 
     assert sides(f"{line} 10.0.9.9 {PUBLIC}", header=header) == [("10.0.9.9", PUBLIC, 443)]
     assert sides(f"{line} - -", header=header) == [("10.0.0.220", PUBLIC, 443)]
+    told = [f"{line} {pair}" for pair in (f"10.0.9.9 {PUBLIC}", f"10.0.0.220 {PUBLIC}", "- -")]
+    assert sum(row["relayed"] for row in talks(*told, header=header)) == 1
 
 
 def test_a_record_stands_in_the_minute_in_which_it_starts() -> None:

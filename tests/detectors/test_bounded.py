@@ -76,6 +76,21 @@ def test_strangers_do_not_push_out_what_is_answered_every_day() -> None:
     assert known.enis.height == 1
 
 
+def test_an_address_behind_a_gateway_is_not_the_gateways_own() -> None:
+    """What a NAT gateway takes in for a host of the Internet makes that host no neighbour."""
+    analysis = Analysis()
+    nat, host = "10.0.0.220", "203.0.113.9"
+    lines = [
+        f"{record(0, INSIDE, nat, (50_001, 443), eni='eni-nat')} {INSIDE} {host}",
+        f"{record(0, '10.0.0.6', nat, (50_001, 80), eni='eni-nat')} 10.0.0.6 {nat}",
+    ]
+    analysis.add(parse("\n".join((f"{HEADER} pkt-srcaddr pkt-dstaddr", *lines)).encode()))
+    known = Contacts.none().after(START, analysis.talks().drop("pane"), Limits())
+
+    assert host in known.known.get_column("target").to_list()
+    assert host not in known.owned.to_list()
+
+
 def test_a_contact_is_forgotten_in_its_time() -> None:
     """In vain: a day after the first try, however often it is repeated. Answered: a week after the last time."""
     hour, day = 3600, 86_400
