@@ -18,7 +18,10 @@ from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import NAME_AND_TIME, hits, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
+from streams.detectors.memory import kept
 
+_PAUSE_SECONDS = 900
+"""After that a connection is no longer the one that was open."""
 _KEY = ["eni", "client", "server", "port", "protocol"]
 _EDGE = {"eni": pl.String, "client": pl.String, "server": pl.String, "port": pl.Int32, "protocol": pl.Int16}
 EDGES = {**_EDGE, "sockets": pl.UInt64, "began": pl.Int64, "at": pl.Int64}
@@ -118,8 +121,7 @@ def _even(calls: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 
 def _open(known: pl.DataFrame, seen: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
     now = seen.select(*_KEY, "sockets", "began", pl.lit(minute.start, dtype=pl.Int64).alias("at"))
-    every = pl.concat([known.join(now, on=_KEY, how="anti"), now])
-    return every.filter(pl.col("at") >= minute.start - 900).sort("at", *_KEY).tail(settings.edges)
+    return kept(known, now, _KEY, minute.start - _PAUSE_SECONDS, settings.edges)
 
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:

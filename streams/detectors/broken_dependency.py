@@ -10,6 +10,7 @@ from streams.core.contacts import TCP, UDP, failed
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.detectors.common import hits, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused, silent
+from streams.detectors.memory import kept
 
 EDGES = {
     "eni": pl.String, "source": pl.String, "target": pl.String, "port": pl.Int32, "protocol": pl.Int16,
@@ -91,10 +92,8 @@ def _widest(found: pl.DataFrame) -> pl.DataFrame:
 
 def _remembered(known: pl.DataFrame, now: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
     """What never was answered is not remembered."""
-    mine = now.filter(pl.col("good") > 0).select(*EDGES)
-    young = known.filter(pl.col("at") >= minute.start - settings.remembered_seconds)
-    every = pl.concat([young.join(mine, on=_KEY, how="anti"), mine])
-    return every.sort("at", *_KEY, descending=[True, *[False] * len(_KEY)]).head(settings.edges)
+    mine = now.filter(pl.col("good") > 0)
+    return kept(known, mine, _KEY, minute.start - settings.remembered_seconds, settings.edges)
 
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import WEB_PORTS, hits, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
+from streams.detectors.memory import kept
 
 SHELLS = (21, 22, 23, 512, 513, 514, 2222, 3389, 5900, 5901, 5985, 5986)
 """Ports of shells, desktops and files: few log in, and not often."""
@@ -96,10 +97,8 @@ def _many(minute: Minute, short: pl.DataFrame, found: pl.DataFrame, settings: Se
 def _learnt(before: pl.DataFrame, now: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
     """What is usual is the most that there was before the last hour's end, slowly forgotten."""
     slower = pl.max_horizontal(pl.col("usual") * 0.999, pl.min_horizontal("attempts", pl.col("usual") + 1))
-    mine = now.with_columns(slower.alias("usual")).select(*ATTEMPTS)
-    young = before.filter(pl.col("at") >= minute.start - 24 * settings.learning_seconds)
-    every = pl.concat([young.join(mine, on=_KEY, how="anti"), mine])
-    return every.sort("at", *_KEY, descending=[True, *[False] * len(_KEY)]).head(settings.edges)
+    mine = now.with_columns(slower.alias("usual"))
+    return kept(before, mine, _KEY, minute.start - 24 * settings.learning_seconds, settings.edges)
 
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
+from streams.detectors.memory import most_kept
 
 HABITS = {"eni": pl.String, "target": pl.String, "port": pl.Int32, "most": pl.Int64, "at": pl.Int64}
 _KEY = ["eni", "target", "port"]
@@ -63,15 +64,13 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
 
 
 def _learnt(
-    habits: pl.DataFrame, opened: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings
+    known: pl.DataFrame, opened: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings
 ) -> pl.DataFrame:
     """What is usual from now on; a flood is not."""
-    usual = opened.join(found, on=_KEY, how="anti").select(
-        *_KEY, pl.col("flows").alias("most"), pl.lit(minute.start, dtype=pl.Int64).alias("at")
+    usual = opened.join(found, on=_KEY, how="anti").with_columns(
+        pl.col("flows").alias("most"), pl.lit(minute.start, dtype=pl.Int64).alias("at")
     )
-    young = habits.filter(pl.col("at") >= minute.start - settings.remembered_seconds)
-    every = pl.concat([young, usual]).group_by(_KEY).agg(pl.col("most", "at").max()).select(*HABITS)
-    return every.sort("at", *_KEY, descending=[True, False, False, False]).head(settings.services)
+    return most_kept(known, usual, _KEY, minute.start - settings.remembered_seconds, settings.services)
 
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:

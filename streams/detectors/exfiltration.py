@@ -10,6 +10,7 @@ from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_inbound, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
+from streams.detectors.memory import kept
 
 PEERS = {
     "eni": pl.String, "target": pl.String, "sent": pl.Float64, "received": pl.Float64, "day": pl.Float64,
@@ -99,9 +100,7 @@ def _learnt(
         pl.when(pl.col("told").is_null()).then(pl.max_horizontal(most, of)).otherwise(most).fill_null(0.0).alias(most)
         for most, of in (("most", "sent"), ("most_day", "day"))
     )
-    young = peers.filter(pl.col("at") >= minute.start - 28 * _DAY)
-    every = pl.concat([young.join(usual, on=_KEY, how="anti"), usual.select(*PEERS)])
-    return every.sort("at", *_KEY, descending=[True, False, False]).head(settings.peers)
+    return kept(peers, usual, _KEY, minute.start - 28 * _DAY, settings.peers)
 
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:

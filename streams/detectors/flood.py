@@ -11,6 +11,7 @@ from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_group, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, record
+from streams.detectors.memory import most_kept
 
 _SMALL_BYTES = 200
 _PINGS = (1, 58)
@@ -67,15 +68,13 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
 
 
 def _learnt(
-    habits: pl.DataFrame, large: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings
+    known: pl.DataFrame, large: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings
 ) -> pl.DataFrame:
     """What is usual from now on; a flood is not."""
-    usual = large.join(found, on=_KEY, how="anti").select(
-        *_KEY, pl.col("packets").alias("most"), pl.lit(minute.start, dtype=pl.Int64).alias("at")
+    usual = large.join(found, on=_KEY, how="anti").with_columns(
+        pl.col("packets").alias("most"), pl.lit(minute.start, dtype=pl.Int64).alias("at")
     )
-    young = habits.filter(pl.col("at") >= minute.start - settings.remembered_seconds)
-    every = pl.concat([young, usual]).group_by(_KEY).agg(pl.col("most", "at").max()).select(*HABITS)
-    return every.sort("at", *_KEY, descending=[True, False, False, False]).head(settings.targets)
+    return most_kept(known, usual, _KEY, minute.start - settings.remembered_seconds, settings.targets)
 
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:

@@ -10,12 +10,14 @@ from streams.core.conversations import PANE_SECONDS
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.detectors.common import hits, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
+from streams.detectors.memory import kept
 
 HABITS = {
     "eni": pl.String, "outbound": pl.Boolean, "mean": pl.Float64, "variance": pl.Float64, "minutes": pl.Int64,
     "began": pl.Int64, "at": pl.Int64,
 }  # fmt: skip
 _KEY = ["eni", "outbound"]
+_FORGOTTEN_SECONDS = 28 * 86_400
 _HIGHEST = 3.0
 """Standard deviations above the mean: more than that is learnt as no more, so that a surge is no habit soon."""
 
@@ -74,9 +76,8 @@ def _learnt(known: pl.DataFrame, judged: pl.DataFrame, minute: Minute, settings:
         ((1 - share) * (pl.col("variance") + share * away * away)).alias("variance"),
         pl.col("minutes") + 1,
         pl.lit(minute.start, dtype=pl.Int64).alias("at"),
-    ).select(*HABITS)
-    every = pl.concat([known.join(mine, on=_KEY, how="anti"), mine])
-    return every.sort("at", *_KEY, descending=[True, False, False]).head(settings.interfaces)
+    )
+    return kept(known, mine, _KEY, minute.start - _FORGOTTEN_SECONDS, settings.interfaces)
 
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:

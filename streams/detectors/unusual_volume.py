@@ -17,6 +17,7 @@ from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
+from streams.detectors.memory import kept
 
 _SLOT, _HOUR, _DAY, _WEEK = 600, 3600, 86_400, 7 * 86_400
 _MIB = 1024 * 1024
@@ -119,9 +120,7 @@ def _learnt(hours: pl.DataFrame, now: pl.DataFrame, hour: int, begin: int, setti
         pl.when(same).then("before").otherwise("most").alias("before"),
         pl.lit(begin, dtype=pl.Int64).alias("at"),
     )  # fmt: skip
-    young = hours.filter(pl.col("at") >= begin - 2 * _WEEK)
-    every = pl.concat([young.join(fresh, on=[*_KEY, "hour"], how="anti"), fresh])
-    return every if every.height <= settings.hours else every.sort("at", *_KEY, "hour").tail(settings.hours)
+    return kept(hours, fresh, [*_KEY, "hour"], begin - 2 * _WEEK, settings.hours)
 
 
 def _hits(found: pl.DataFrame, start: int) -> pl.DataFrame:
