@@ -42,7 +42,7 @@ class Settings:
     common: float = setting(
         0.3, "part of all interfaces, three at least, that talk to an address: it is nobody's secret"
     )
-    busy: int = setting(40, "connections in a minute from which nothing is a beacon")
+    busy: int = setting(30, "seconds of a minute with a connection, from which on everything looks even")
     kept: int = setting(64, "calls known of each two hosts")
     remembered_seconds: int = setting(172_800, "how long a call is known")
     edges: int = setting(20_000, "pairs of hosts known at most")
@@ -114,9 +114,9 @@ def _even(calls: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         pl.col("gaps").list.median().alias("period"), ((high - low) / 2).alias("away"),
         since.alias("first"), pl.col("at").list.last().alias("last"),
     )  # fmt: skip
-    # times are whole seconds: half a second either way says nothing
-    spread = (pl.col("away") - 0.5).clip(lower_bound=0) / pl.col("period")
-    return judged.filter(spread <= settings.spread)
+    # times are whole seconds: what is called every 2.3 s has gaps of 2 and of 3
+    spread = (pl.col("away") - 0.25).clip(lower_bound=0) / pl.col("period")
+    return judged.filter(spread < settings.spread)
 
 
 def _open(known: pl.DataFrame, seen: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
@@ -139,6 +139,9 @@ def _calls(times: Iterable[int]) -> list[list[str]]:
     return [answered(at, INSIDE, PUBLIC, 443, socket=40_000 + n) for n, at in enumerate(times)]
 
 
+_WAITS = (1, 1, 3, 1, 2, 5, 1)
+"""Seconds between calls that come by chance, two on average."""
+
 BEACON = Detector(
     name="beacon",
     title="A host calls the same address at even intervals",
@@ -157,6 +160,8 @@ BEACON = Detector(
         fires("every 10 seconds for 10 minutes", *_calls(range(0, 620, 10))),
         quiet("every 10 seconds for 5 minutes", *_calls(range(0, 300, 10))),
         fires("once an hour", *_calls(range(0, 20 * 3600, 3600))),
+        fires("every 2 or 3 seconds", *_calls(accumulate(2 + (n % 4 == 0) for n in range(300)))),
+        quiet("a crowd that calls 30 times a minute", *_calls(accumulate(_WAITS[n % 7] for n in range(600)))),
         quiet("at times as a crowd calls", *_calls(accumulate(n * n * 7919 % 400 for n in range(60)))),
         quiet(
             "one connection that lasts: a record a minute",

@@ -20,6 +20,8 @@ PEERS = {
 _KEY = ["eni", "target"]
 _HOUR, _DAY = 3600, 86_400
 _MIB = 1024 * 1024
+_LITTLE = 0.01
+"""Of `sent`: when no more is left of what was sent, what is sent next begins anew."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,12 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     now = sent.join(memory["peers"], on=_KEY, how="left", maintain_order="left")
     age = (minute.start - pl.col("at")).fill_null(0)
     faded = {seconds: 0.5 ** (age / seconds) for seconds in (_HOUR, _DAY)}
+    little = pl.col("day") * faded[_DAY] < _LITTLE * settings.sent
     now = now.with_columns(
         (pl.col("sent").fill_null(0.0) * faded[_HOUR] + pl.col("out")).alias("sent"),
         (pl.col("received").fill_null(0.0) * faded[_DAY] + pl.col("back")).alias("received"),
         (pl.col("day").fill_null(0.0) * faded[_DAY] + pl.col("out")).alias("day"),
-        pl.col("began").fill_null(pl.col("first")),
+        pl.when(little).then("first").otherwise("began").fill_null(pl.col("first")).alias("began"),
         pl.lit(minute.start, dtype=pl.Int64).alias("at"),
     )
     judged = _with_habits(now, memory["peers"]).join(minute.contacts.enis, on="eni", maintain_order="left")

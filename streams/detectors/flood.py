@@ -36,9 +36,13 @@ _KEY = ["eni", "target", "protocol"]
 
 def _aimed(talks: pl.DataFrame) -> pl.DataFrame:
     """Packets by who gets them: what clients send and nobody answers, and answers that nobody asked for."""
+    # nothing tells who began to ping: the other side, as far as it matters to us
+    pinged = pl.col("protocol").is_in(_PINGS) & (pl.col("replies") > 0) & is_outbound()
     asked = talks.filter(~is_group("server")).select(
-        "eni", pl.col("server").alias("target"), pl.col("client").alias("source"), "port", "protocol",
-        is_outbound().alias("outbound"), "packets", "bytes", pl.col("reply_packets").alias("back"), "first", "last",
+        "eni", pl.when(pinged).then("client").otherwise("server").alias("target"),
+        pl.when(pinged).then("server").otherwise("client").alias("source"), "port", "protocol",
+        (is_outbound() & ~pinged).alias("outbound"), "packets", "bytes", pl.col("reply_packets").alias("back"),
+        "first", "last",
     )  # fmt: skip
     answers = talks.filter((pl.col("packets") == 0) & ~is_group("client")).select(
         "eni", pl.col("client").alias("target"), pl.col("server").alias("source"), "port", "protocol",
