@@ -14,7 +14,7 @@ from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet
-from streams.detectors.memory import most_kept
+from streams.detectors.memory import Habit
 
 HABITS = {"eni": pl.String, "target": pl.String, "port": pl.Int32, "most": pl.Int64, "at": pl.Int64}
 _KEY = ["eni", "target", "port"]
@@ -60,17 +60,8 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     many = pl.col("flows") >= pl.when(learnt).then(settings.connections).otherwise(settings.unlearnt)
     held = pl.col("got") < settings.held_bytes * pl.col("of_busiest")
     found = known.filter((many | held) & (pl.col("flows") > settings.habit * most))
-    return _hits(found), {"habits": _learnt(memory["habits"], opened, found, minute, settings)}
-
-
-def _learnt(
-    known: pl.DataFrame, opened: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings
-) -> pl.DataFrame:
-    """What is usual from now on; a flood is not."""
-    usual = opened.join(found, on=_KEY, how="anti").with_columns(
-        pl.col("flows").alias("most"), pl.lit(minute.start, dtype=pl.Int64).alias("at")
-    )
-    return most_kept(known, usual, _KEY, minute.start - settings.remembered_seconds, settings.services)
+    habit = Habit("flows", _KEY, settings.remembered_seconds, settings.services)
+    return _hits(found), {"habits": habit.learnt(memory["habits"], opened, found, minute.start)}
 
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:

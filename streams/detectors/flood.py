@@ -11,7 +11,7 @@ from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_group, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, record
-from streams.detectors.memory import most_kept
+from streams.detectors.memory import Habit
 
 _SMALL_BYTES = 200
 _PINGS = (1, 58)
@@ -68,17 +68,8 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     large_ones = (pl.col("packets") >= settings.large_packets) & (pl.col("back") == 0)
     unusual = pl.col("packets") > settings.habit * pl.col("most").fill_null(0)
     found = known.filter((small | large_ones) & unusual)
-    return _hits(found), {"habits": _learnt(habits, large, found, minute, settings)}
-
-
-def _learnt(
-    known: pl.DataFrame, large: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings
-) -> pl.DataFrame:
-    """What is usual from now on; a flood is not."""
-    usual = large.join(found, on=_KEY, how="anti").with_columns(
-        pl.col("packets").alias("most"), pl.lit(minute.start, dtype=pl.Int64).alias("at")
-    )
-    return most_kept(known, usual, _KEY, minute.start - settings.remembered_seconds, settings.targets)
+    habit = Habit("packets", _KEY, settings.remembered_seconds, settings.targets)
+    return _hits(found), {"habits": habit.learnt(habits, large, found, minute.start)}
 
 
 def _hits(found: pl.DataFrame) -> pl.DataFrame:

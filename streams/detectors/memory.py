@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -13,11 +14,23 @@ def kept(known: pl.DataFrame, now: pl.DataFrame, key: Sequence[str], oldest: int
     return _latest(every.filter(pl.col("at") >= oldest), key, most)
 
 
-def most_kept(known: pl.DataFrame, usual: pl.DataFrame, key: Sequence[str], oldest: int, most: int) -> pl.DataFrame:
-    """Rows key, `most`, `at`: of each key the most that there was. `usual` has new ones."""
-    young = known.filter(pl.col("at") >= oldest)
-    every = pl.concat([young, usual.select(known.columns)]).group_by(key).agg(pl.col("most", "at").max())
-    return _latest(every.select(known.columns), key, most)
+@dataclass(frozen=True)
+class Habit:
+    """Rows `key`, `most`, `at`: of each key the most that column `of` was, findings left out."""
+
+    of: str
+    key: Sequence[str]
+    seconds: int
+    rows: int
+
+    def learnt(self, known: pl.DataFrame, seen: pl.DataFrame, found: pl.DataFrame, start: int) -> pl.DataFrame:
+        """What is known from now on. seen: of the minute that begins at `start`, found: the part that is no habit."""
+        usual = seen.join(found, on=self.key, how="anti").with_columns(
+            pl.col(self.of).alias("most"), pl.lit(start, dtype=pl.Int64).alias("at")
+        )
+        every = pl.concat([known.filter(pl.col("at") >= start - self.seconds), usual.select(known.columns)])
+        most = every.group_by(self.key).agg(pl.col("most", "at").max())
+        return _latest(most.select(known.columns), self.key, self.rows)
 
 
 def _latest(rows: pl.DataFrame, key: Sequence[str], most: int) -> pl.DataFrame:
