@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv6Address, ip_network
 
 import polars as pl
 
 from streams.core.conversations import PANE_SECONDS
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
+from streams.core.networks import Networks
 from streams.detectors.common import hits, is_inbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, START, answered, fires, quiet, refused
 
-_BITS4, _BITS6 = 32, 128
 _CONFIDENT = 80
 _DAY = 86_400
 
@@ -32,58 +31,25 @@ class Entry:
 
 @dataclass(frozen=True)
 class Lists:
-    """Entries by the length of their prefix: an address is looked up once for each length."""
+    """The entries of all lists, and their networks. table: address's `label` -> list, confidence, until."""
 
-    four: Mapping[int, pl.DataFrame] = field(default_factory=dict)
-    six: Mapping[int, Mapping[int, Entry]] = field(default_factory=dict)
+    networks: Networks
+    table: pl.DataFrame
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Lists:
         """Of entries that say the same network the most confident counts. Raises ValueError for what is no network."""
-        four, six = dict[int, dict[int, Entry]](), dict[int, dict[int, Entry]]()
-        for entry in sorted(entries, key=lambda one: (one.confidence, one.source)):
-            network = ip_network(entry.network)
-            prefix = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
-            (four if network.version == 4 else six).setdefault(network.prefixlen, {})[prefix] = entry  # noqa: PLR2004
-        return cls({length: _table(found) for length, found in four.items()}, six)
+        ranked = sorted(entries, key=lambda one: (one.confidence, one.source))
+        rows = [(label, one.source, one.confidence, one.until) for label, one in enumerate(ranked)]
+        networks = Networks.of((one.network, label) for label, one in enumerate(ranked))
+        return cls(networks, pl.DataFrame(rows, schema=_TABLE, orient="row"))
 
     def look_up(self, addresses: pl.Series) -> pl.DataFrame:
         """address, list, confidence, until: of those that are listed, the longest prefix of each."""
-        found = [*self._four(addresses.filter(~addresses.str.contains(":", literal=True)))]
-        six = [row for text in addresses if ":" in text for row in self._six(text)]
-        found.append(pl.DataFrame(six, schema=_FOUND, orient="row"))
-        every = pl.concat(found).sort("length", descending=True)
-        return every.unique("address", keep="first", maintain_order=True).drop("length")
-
-    def _four(self, addresses: pl.Series) -> Iterator[pl.DataFrame]:
-        parts = addresses.str.split(".")
-        octets = [parts.list.get(n, null_on_oob=True).cast(pl.Int64, strict=False) for n in range(4)]
-        numbers = ((octets[0] * 256 + octets[1]) * 256 + octets[2]) * 256 + octets[3]
-        asked = pl.DataFrame({"address": addresses, "number": numbers})
-        for length, table in self.four.items():
-            keyed = asked.with_columns((pl.col("number") // (1 << (_BITS4 - length))).alias("prefix"))
-            yield keyed.join(table, on="prefix").select(
-                pl.lit(length, dtype=pl.Int64).alias("length"), "address", *_TOLD
-            )
-
-    def _six(self, text: str) -> Iterator[tuple[object, ...]]:
-        try:
-            number = int(IPv6Address(text))
-        except ValueError:  # it looks like one, no more is checked before
-            return
-        for length, table in self.six.items():
-            entry = table.get(number >> (_BITS6 - length))
-            if entry is not None:
-                yield length, text, entry.source, entry.confidence, entry.until
+        return self.networks.look_up(addresses).join(self.table, on="label").drop("label")
 
 
-_TOLD = ("list", "confidence", "until")
-_FOUND = {"length": pl.Int64, "address": pl.String, "list": pl.String, "confidence": pl.Int64, "until": pl.Int64}
-
-
-def _table(found: Mapping[int, Entry]) -> pl.DataFrame:
-    rows = [(prefix, one.source, one.confidence, one.until) for prefix, one in found.items()]
-    return pl.DataFrame(rows, schema={"prefix": pl.Int64, **{name: _FOUND[name] for name in _TOLD}}, orient="row")
+_TABLE = {"label": pl.Int64, "list": pl.String, "confidence": pl.Int64, "until": pl.Int64}
 
 
 @dataclass(frozen=True)
