@@ -77,26 +77,26 @@ def detectors_yaml() -> str:
         for each in fields(one.settings):
             value = getattr(one.settings, each.name)
             lines += textwrap.wrap(each.metadata["meaning"], 100, initial_indent="  # ", subsequent_indent="  # ")
-            lines.append(f"  {each.name}: {list(value) if isinstance(value, tuple) else _plain(value)}")
+            lines.append(f"  {each.name}: {_plain(value)}")
     return "\n".join([*lines, ""])
 
 
-def _plain(number: float) -> str:
+def _plain(value: object) -> str:
     """As YAML reads it back: it takes 1e-05 for text."""
-    return f"{number:.8f}".rstrip("0") if 0 < number < 0.001 else f"{number}"  # noqa: PLR2004 - where Python turns to 1e-05
+    if isinstance(value, float) and 0 < value < 0.001:  # noqa: PLR2004 - where Python turns to 1e-05
+        return f"{value:.8f}".rstrip("0")
+    return str(value).lower() if isinstance(value, bool) else str(list(value) if isinstance(value, tuple) else value)
 
 
 def _settings(one: Detector) -> Iterator[tuple[str, str, str]]:
     for each in fields(one.settings):
-        value = getattr(one.settings, each.name)
-        default = (
-            (", ".join(map(str, value)) or "none")
-            if isinstance(value, tuple)
-            else f"{value:,}"
-            if value >= 1
-            else f"{value}"
-        )
-        yield each.name, default, each.metadata["meaning"]
+        yield each.name, _shown(getattr(one.settings, each.name)), each.metadata["meaning"]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _plain(value)
 
 
 def _cases(title: str, one: Detector, *, fires: bool) -> list[str]:

@@ -348,6 +348,9 @@ class Detection(Section):
     detectors: File | None = Field(
         None, description="Settings of the detectors (YAML): a map of `vpcflow detectors explain`'s names."
     )
+    policy: File | None = Field(
+        None, description="Who may talk to whom (YAML): groups, what is allowed, protected groups."
+    )
     suppressions: File | None = Field(
         None, description="Findings that nobody wants to be told of (YAML): who says so, why, until when."
     )

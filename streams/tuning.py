@@ -11,15 +11,17 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
+from streams.core.contacts import TCP, UDP
 from streams.core.detection import Detector
 from streams.core.suppression import Suppression
 from streams.detectors.known_bad import KNOWN_BAD, Entry, with_entries
+from streams.detectors.policy import OUTSIDE, POLICY, Allow, Matrix, with_matrix
 from streams.detectors.registry import DETECTORS
-from streams.settings import MOST_TOLD, ConfigError, Detection, nearest, read_yaml, shown
+from streams.settings import MOST_TOLD, ConfigError, Detection, Section, nearest, read_yaml, shown
 
 _ENABLED = "enabled"
 
@@ -34,7 +36,7 @@ class Rules:
 
 def rules(given: Detection) -> Rules:
     """As the settings' files have it. Raises ConfigError with every problem of the first file that has any."""
-    detectors = [_with_lists(one) for one in tuned(given.detectors, DETECTORS)]
+    detectors = [_with_lists(_with_policy(one, given.policy)) for one in tuned(given.detectors, DETECTORS)]
     return Rules(detectors, suppressions(given.suppressions, DETECTORS))
 
 
@@ -85,9 +87,9 @@ def _wrong(one: Detector, values: Mapping[str, Any]) -> Iterator[str]:
 
 def _unfit(one: Detector, name: str, value: object) -> str:
     """What would have been right, where this is not. Nothing that a detector counts or compares with is below zero."""
-    if name == _ENABLED:
+    default = True if name == _ENABLED else getattr(one.settings, name)
+    if isinstance(default, bool):
         return "" if isinstance(value, bool) else "true or false"
-    default = getattr(one.settings, name)
     expected = next(text for kind, text in _EXPECTED.items() if isinstance(default, kind))
     try:
         found = getattr(_valid(one, {name: value}), name)
@@ -97,6 +99,69 @@ def _unfit(one: Detector, name: str, value: object) -> str:
 
 
 _EXPECTED: dict[type, str] = {tuple: "a list", int: "a whole number above 0", float: "a number above 0"}
+
+
+# -- policy ------------------------------------------------------------------------------------------------------------
+
+
+class _Rule(Section):
+    """See config/policy.yaml."""
+
+    client: str = Field(alias="from")
+    server: str = Field(alias="to")
+    ports: tuple[int | str, ...] = ()
+    protocol: Literal["tcp", "udp", "any"] = "tcp"
+    why: str = ""
+
+    @property
+    def allow(self) -> Allow:
+        """Raises ValueError."""
+        number = {"tcp": TCP, "udp": UDP, "any": None}[self.protocol]
+        return Allow(self.client, self.server, tuple(map(_range, self.ports)), number)
+
+
+class _Policy(Section):
+    """See config/policy.yaml."""
+
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    allow: tuple[_Rule, ...] = ()
+    protected: tuple[str, ...] = ()
+
+
+def _with_policy(one: Detector, path: Path | None) -> Detector:
+    if one.name != POLICY.name or path is None:
+        return one
+    return replace(with_matrix(read_policy(path)), settings=one.settings)
+
+
+def read_policy(path: Path) -> Matrix:
+    """What a file declares. Raises ConfigError with every problem of its form, else with the first of its content."""
+    try:
+        given = _Policy.model_validate(read_yaml(path))
+        matrix = Matrix(given.groups, tuple(rule.allow for rule in given.allow), given.protected)
+        _known(given)
+        matrix.networks()
+    except ValidationError as error:
+        told = [(".".join(map(str, one["loc"])), one["msg"].lower(), shown(one["input"])) for one in error.errors()]
+        raise ConfigError([f"{path}: {where}: {said}, found {found}" for where, said, found in told]) from None
+    except ValueError as problem:
+        raise ConfigError([f"{path}: {problem}"]) from None
+    return matrix
+
+
+def _known(given: _Policy) -> None:
+    """Every name is a group's. Raises ValueError."""
+    names = [name for rule in given.allow for name in (rule.client, rule.server)] + list(given.protected)
+    for name in names:
+        if name not in (*given.groups, OUTSIDE):
+            raise ValueError(f"{name}: unknown group; {nearest(name, [*given.groups, OUTSIDE], '-')}")
+
+
+def _range(text: int | str) -> tuple[int, int]:
+    first, _, last = str(text).partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal()):
+        raise ValueError(f'ports: expected a port or a range such as "8000-8100", found {shown(text)}')
+    return int(first), int(last or first)
 
 
 # -- lists of known bad addresses --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from streams.core.findings import Finding
 from streams.detection import detectors_yaml
 from streams.detectors.examples import HEADER, INSIDE, PUBLIC, answered
 from streams.detectors.known_bad import Entry, Lists
+from streams.detectors.policy import Allow, Matrix
 from streams.detectors.registry import DETECTORS
 from streams.settings import ConfigError
-from streams.tuning import read_list, suppressions, tuned
+from streams.tuning import read_list, read_policy, suppressions, tuned
 from tests.core.test_evaluation import finding
 from tests.kafka.process import ROOT, vpcflow
 from tests.test_detection import SCAN
@@ -215,3 +217,58 @@ def test_analyze_finds_what_is_on_a_list(tmp_path: Path) -> None:
         "known-bad", "critical", INSIDE, PUBLIC,
     )  # fmt: skip
     assert f"{PUBLIC} is on the list exit nodes, confidence 95; 1200 bytes there, 2400 back" in found["sentence"]
+
+
+# -- policy ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_is_groups_rules_and_what_is_protected(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path,
+        """
+        groups: {app: [10.0.1.0/24], database: [10.0.2.0/24, "2600:1f18::/64"]}
+        allow:
+          - {from: app, to: database, ports: [5432, "6000-6010"], why: orders}
+          - {from: outside, to: app, protocol: any}
+        protected: [database]
+        """,
+    )
+
+    assert read_policy(path) == Matrix(
+        {"app": ("10.0.1.0/24",), "database": ("10.0.2.0/24", "2600:1f18::/64")},
+        (Allow("app", "database", ((5432, 5432), (6000, 6010))), Allow("outside", "app", (), None)),
+        ("database",),
+    )
+    assert read_policy(ROOT / "config/policy.yaml") == Matrix()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("groups: {a: [10.0.0.1/24]}", "10.0.0.1/24 has host bits set"),
+        ("groups: {app: []}\nprotected: [ap]", "ap: unknown group; the nearest is app"),
+        ("allow: [{from: outside, to: outside, ports: [http]}]", "ports: expected a port or a range"),
+        ("allow: [{from: outside}]", "allow.0.to: field required, found a map"),
+        (
+            "allow: [{from: outside, to: outside, protocol: icmp}]",
+            "allow.0.protocol: input should be 'tcp', 'udp' or 'any'",
+        ),
+        ("allowed: []", "allowed: extra inputs are not permitted, found a list"),
+    ],
+)
+def test_a_policy_that_is_none_is_told(tmp_path: Path, text: str, said: str) -> None:
+    path = _file(tmp_path, text)
+    with pytest.raises(ConfigError, match=re.escape(f"{path}: {said}")):
+        read_policy(path)
+
+
+def test_analyze_holds_traffic_against_the_policy(tmp_path: Path) -> None:
+    flows = tmp_path / "flows.log"
+    flows.write_text("\n".join((HEADER, *answered(0, PUBLIC, INSIDE, 443))))
+    policy = _file(tmp_path, "groups: {web: [10.0.0.0/24]}\nprotected: [web]")
+    [found] = json.loads(
+        vpcflow("analyze", "--json", flows, environ={"VPCFLOW_DETECTION__POLICY": str(policy)}).stdout
+    )["findings"]
+
+    assert (found["detector"], found["port"]) == ("policy", 443)
+    assert f"{PUBLIC} (outside) reached {INSIDE} (web) on port 443" in found["sentence"]

@@ -17,11 +17,13 @@ from streams.detectors.known_bad import KNOWN_BAD
 from streams.detectors.lateral_movement import LATERAL_MOVEMENT
 from streams.detectors.new_peer import NEW_PEER
 from streams.detectors.new_service import NEW_SERVICE
+from streams.detectors.policy import POLICY
 from streams.detectors.rejected_surge import REJECTED_SURGE
 from streams.detectors.scan import PORT_SCAN, PORT_SWEEP
 from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 
 DETECTORS: Sequence[Detector] = (
     PORT_SCAN, PORT_SWEEP, DISTRIBUTED_SCAN, BRUTE_FORCE, FLOOD, CONNECTION_FLOOD, BEACON, EXFILTRATION,
-    UNUSUAL_VOLUME, NEW_SERVICE, NEW_PEER, LATERAL_MOVEMENT, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE, KNOWN_BAD,
+    UNUSUAL_VOLUME, NEW_SERVICE, NEW_PEER, LATERAL_MOVEMENT, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE, POLICY,
+    KNOWN_BAD,
 )  # fmt: skip

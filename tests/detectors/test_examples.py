@@ -14,9 +14,10 @@ from streams.core.findings import Finding
 from streams.core.parse import parse
 from streams.detectors.examples import HEADER
 from streams.detectors.known_bad import EXAMPLE_ENTRIES, KNOWN_BAD, with_entries
+from streams.detectors.policy import EXAMPLE_MATRIX, POLICY, with_matrix
 from streams.detectors.registry import DETECTORS
 
-LISTED = {KNOWN_BAD.name: with_entries(EXAMPLE_ENTRIES)}
+LISTED = {KNOWN_BAD.name: with_entries(EXAMPLE_ENTRIES), POLICY.name: with_matrix(EXAMPLE_MATRIX)}
 """What needs to be given something to find."""
 GIVEN = [LISTED.get(detector.name, detector) for detector in DETECTORS]
 CASES = [(detector, example) for detector in GIVEN for example in detector.examples]
