@@ -31,12 +31,14 @@ ENIS: Mapping[str, pl.DataType | type[pl.DataType]] = {"eni": pl.String, "since"
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that a contact is known: after it was last used, if it ever was answered; else after its first time.
+    """Seconds that a contact is known: after it was last used, if it ever was answered; else after its first time. One
+    in vain that comes again after `again_seconds` is a first one once more: who scans twice is told twice.
     Rows at most, of either kind, the ones used last; interfaces, and addresses of theirs, the ones known longest.
     """
 
     answered_seconds: int = 7 * 86_400
     vain_seconds: int = 86_400
+    again_seconds: int = 3600
     answered: int = 200_000
     vain: int = 100_000
     enis: int = 100_000
@@ -62,7 +64,8 @@ class Contacts:
     def after(self, start: int, talks: pl.DataFrame, limits: Limits) -> Contacts:
         """What is known after a minute. talks: as in core.detection.Minute."""
         known = self.known.filter(_young(start, limits))
-        before = known.select(*KEY, was_failed="failed", was_answered="answered", was_first="first")
+        current = pl.col("answered") | (pl.col("last") >= start - limits.again_seconds)
+        before = known.filter(current).select(*KEY, was_failed="failed", was_answered="answered", was_first="first")
         now = _contacted(talks).join(before, on=KEY, how="left", maintain_order="left")
         fresh = now.filter(pl.col("was_first").is_null()).select(*CONTACTS)
         used = now.with_columns(

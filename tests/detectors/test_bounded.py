@@ -92,19 +92,34 @@ def test_an_address_behind_a_gateway_is_not_the_gateways_own() -> None:
 
 
 def test_a_contact_is_forgotten_in_its_time() -> None:
-    """In vain: a day after the first try, however often it is repeated. Answered: a week after the last time."""
+    """In vain: a day after the first try, if it is repeated all the time. Answered: a week after the last time."""
     hour, day = 3600, 86_400
     tries = [line for n in range(30) for line in silent(n * hour, PUBLIC, INSIDE, 23)]
+    limits = Limits(again_seconds=2 * hour)
     good = [*answered(0, PUBLIC, INSIDE, 443), *answered(6 * day, "203.0.113.9", INSIDE, 80)]
     late = answered(7 * day + 60, "203.0.113.9", INSIDE, 80)
     seen = []
     known = Contacts.none()
     parts = talks([*tries, *good, *late]).partition_by("pane", as_dict=True, include_key=False)
     for (start,), part in sorted(parts.items()):
-        known = known.after(int(str(start)), part, Limits())
+        known = known.after(int(str(start)), part, limits)
         seen.append({row["port"]: (row["first"] - START) // hour for row in known.known.to_dicts()})
 
     assert seen[0] == {23: 0, 443: 0}
     assert seen[24] == {23: 0, 443: 0}
     assert seen[25] == seen[29] == {23: 25, 443: 0}
     assert seen[-2:] == [{80: 144, 443: 0}, {80: 144}]
+
+
+def test_one_in_vain_that_comes_again_after_an_hour_is_a_first_one_once_more() -> None:
+    """Whoever scans the same ports twice a day does so twice. What is answered is known for its week."""
+    lines = [
+        line for at in (0, 1800, 7200)
+        for line in (*silent(at, PUBLIC, INSIDE, 23), *answered(at, PUBLIC, INSIDE, 443))
+    ]  # fmt: skip
+    known, fresh = Contacts.none(), []
+    for (start,), part in sorted(talks(lines).partition_by("pane", as_dict=True, include_key=False).items()):
+        known = known.after(int(str(start)), part, Limits())
+        fresh.append(sorted(known.fresh.get_column("port").to_list()))
+
+    assert fresh == [[23, 443], [], [23]]
