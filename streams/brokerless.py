@@ -86,7 +86,7 @@ def detect_files(
         else:
             analysis.add_undecodable(read.error or "undecodable")
             entry["error"] = read.error
-    findings = last_of_each(Watch(detectors).see_all(analysis.talks()))
+    findings = last_of_each(Watch(detectors).see_all(analysis.talks())) if detectors else []
     return {**analysis.report(), "files": list(found.values())}, findings
 
 

@@ -278,14 +278,16 @@ def parse(format_: str | None, rejects: Any, paths: Sequence[Path]) -> None:  # 
 @cli.command()
 @_settings_flags("format")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the report.")
+@click.option("--no-findings", is_flag=True, help="Only count: to look for scans and the like takes longer.")
 @_PATHS
-def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flags: str) -> None:
-    """Report what is in files: traffic, ENIs, ports, bad lines.
+def analyze(config: Path | None, *, as_json: bool, no_findings: bool, paths: Sequence[Path], **flags: str) -> None:
+    """Report what is in files: traffic, ENIs, ports, findings.
 
-    PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input.
+    Bad lines are told with their reasons. PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input.
     """
     loaded = _load(config, **flags)
-    found = brokerless.analyze_files(_some(paths), loaded.format or None, loaded.panes, tuning.rules(loaded.detection))
+    rules = tuning.Rules(detectors=()) if no_findings else tuning.rules(loaded.detection)
+    found = brokerless.analyze_files(_some(paths), loaded.format or None, loaded.panes, rules)
     with _to_a_pipe():
         if as_json:
             click.echo(brokerless.write_json(found))
@@ -299,7 +301,7 @@ def analyze(config: Path | None, *, as_json: bool, paths: Sequence[Path], **flag
 @click.argument("flows", type=click.Path(path_type=Path, exists=True))
 @click.argument("truth", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def evaluate(config: Path | None, *, as_json: bool, flows: Path, truth: Path, **flags: str) -> None:
-    """Measure the detectors on traffic of which the truth is known.
+    """Measure the detectors on traffic whose truth is known.
 
     FLOWS is a file or folder of flow logs. TRUTH has an episode a line, a JSON object: kind, start, end (epoch
     seconds), attacker, victim, eni.

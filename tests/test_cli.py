@@ -195,6 +195,8 @@ HELP = {
     "deadletters": "replay lines that could not be read",
     "parse": "records of files as JSON",
     "analyze": "Report what is in files",
+    "detectors": "looked for in the traffic",
+    "evaluate": "Measure the detectors",
     "check": "Validate the settings",
 }
 

@@ -37,6 +37,12 @@ def test_analyze_tells_what_it_found(flows: Path) -> None:
     }  # fmt: skip
 
 
+def test_analyze_only_counts_where_nothing_else_is_wanted(flows: Path) -> None:
+    told = json.loads(vpcflow("analyze", "--json", "--no-findings", flows).stdout)
+
+    assert (told["findings"], told["suppressed"], told["totals"]["flows"]) == ([], 0, 12)
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 def test_evaluate_holds_findings_against_a_truth(flows: Path, tmp_path: Path, zipped: bool) -> None:
     truth = tmp_path / ("truth.jsonl.gz" if zipped else "truth.jsonl")
