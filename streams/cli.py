@@ -283,7 +283,8 @@ def parse(format_: str | None, rejects: Any, paths: Sequence[Path]) -> None:  # 
 def analyze(config: Path | None, *, as_json: bool, no_findings: bool, paths: Sequence[Path], **flags: str) -> None:
     """Report what is in files: traffic, ENIs, ports, findings.
 
-    Bad lines are told with their reasons. PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for standard input.
+    Bad lines are told with their reasons. PATHS are files (text, JSON, Parquet; plain, gzip or zstd), folders, or - for
+    standard input.
     """
     loaded = _load(config, **flags)
     rules = tuning.Rules(detectors=()) if no_findings else tuning.rules(loaded.detection)
