@@ -85,7 +85,10 @@ def finding_id(detector: str, about: tuple[object, ...], first: int) -> str:
 
 @dataclass
 class Episodes:
-    """The open episodes of one detector. cool_down: seconds without a hit that close one; limit: open ones at most."""
+    """The open episodes of one detector. cool_down: seconds without a hit that close one; limit: open ones at most.
+
+    over: hits that were passed over, beyond MOST_HITS or `limit`.
+    """
 
     detector: str
     cool_down: int
@@ -95,6 +98,7 @@ class Episodes:
 
     def update(self, hits: pl.DataFrame, now: int) -> list[Finding]:
         """Findings that are new or changed, after a minute that ends at `now` (epoch seconds); and those that close."""
+        self.over += max(0, hits.height - MOST_HITS)
         changed = [self._seen(row, now) for row in _worst(hits).iter_rows(named=True)]
         return [found for found in changed if found is not None] + list(self._closed(now))
 

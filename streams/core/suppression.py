@@ -1,6 +1,6 @@
 """Suppressions: findings that somebody has looked at and does not want to be told of, until a day that they named.
 
-A suppressed finding is not gone: it is counted, and says by whom and why.
+A suppressed finding is not gone: it is counted.
 """
 
 from __future__ import annotations

@@ -59,9 +59,10 @@ def test_only_so_many_are_open_and_the_rest_is_counted() -> None:
 
 def test_of_very_many_hits_in_a_minute_the_worst_are_taken_in_whatever_order_they_come() -> None:
     many = hits(*({"source": f"{n}", "severity": int(n == 1500), "count": n} for n in range(2 * MOST_HITS)))
-    found = Episodes("flood", cool_down=600).update(many, 160)
+    episodes = Episodes("flood", cool_down=600)
+    found = episodes.update(many, 160)
 
-    assert len(found) == MOST_HITS
+    assert (len(found), episodes.over) == (MOST_HITS, MOST_HITS)
     assert found[0].source == "1500"
     assert Episodes("flood", cool_down=600).update(many.reverse(), 160) == found
 
