@@ -59,10 +59,10 @@ def parse_files(paths: Sequence[Path], fmt: str | None, out: BinaryIO, rejects: 
 
 
 def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes, rules: Rules = _ALL) -> dict[str, object]:
-    """The object that `vpcflow analyze --json` prints (see core.analysis), with `findings`, `suppressed` and `files`.
+    """The object that `vpcflow analyze --json` prints (see core.analysis), with `findings`, `suppressed`, `passed_over`, `files`.
 
-    suppressed: how many findings a suppression keeps back. files: path, lines, error, of each one that was looked into,
-    the empty ones too.
+    suppressed: how many findings a suppression keeps back. passed_over: hits beyond what is kept. files: path, lines,
+    error, of each one that was looked into, the empty ones too.
     """
     report, findings = detect_files(paths, fmt, panes, rules.detectors)
     kept = told(findings, rules.suppressions)
@@ -86,8 +86,9 @@ def detect_files(
         else:
             analysis.add_undecodable(read.error or "undecodable")
             entry["error"] = read.error
-    findings = last_of_each(Watch(detectors).see_all(analysis.talks())) if detectors else []
-    return {**analysis.report(), "files": list(found.values())}, findings
+    watch = Watch(detectors)
+    findings = last_of_each(watch.see_all(analysis.talks())) if detectors else []
+    return {**analysis.report(), "passed_over": watch.over, "files": list(found.values())}, findings
 
 
 def _told(finding: Finding) -> dict[str, object]:

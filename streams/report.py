@@ -111,6 +111,7 @@ class Report(TypedDict):
     unwatched_from: int | None
     findings: Sequence[Found]
     suppressed: int
+    passed_over: int
     formats: Sequence[Format]
     files: Sequence[File]
 
@@ -565,6 +566,8 @@ def _coverage_notes(report: Report) -> Iterable[str]:
         yield f"Without a time: {counted(report['undated'], 'record')}, in the sums but not in the period or over time."
     if report["suppressed"]:
         yield f"Suppressed, as you asked for: {counted(report['suppressed'], 'finding')}."
+    if report["passed_over"]:
+        yield f"Too much at once: {counted(report['passed_over'], 'sighting')} more are in no finding."
     if report["unwatched_from"] is not None:
         yield f"Too many conversations: nothing was looked for from {time_text(report['unwatched_from'])} on."
     if lines["flow"] and not totals["bytes"]:

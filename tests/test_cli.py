@@ -34,7 +34,19 @@ RECORD = {
     "dstaddr": "172.31.16.21", "srcport": 20641, "dstport": 22, "protocol": 6, "packets": 20, "bytes": 4249,
     "start": 1418530010, "end": 1418530070, "action": "ACCEPT", "log-status": "OK",
 }  # fmt: skip
-KEYS = {"lines", "rejects", "totals", "enis", "ports", "panes", "undated", "unwatched_from", "findings", "suppressed"}
+KEYS = {
+    "lines",
+    "rejects",
+    "totals",
+    "enis",
+    "ports",
+    "panes",
+    "undated",
+    "unwatched_from",
+    "findings",
+    "suppressed",
+    "passed_over",
+}
 COUNTS = {"flows", "packets", "bytes", "accepted", "rejected"}
 
 

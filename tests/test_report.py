@@ -53,6 +53,7 @@ def example(**parts: object) -> Report:
         "undated": 0,
         "unwatched_from": None,
         "suppressed": 0,
+        "passed_over": 0,
         "findings": [],
         "formats": [Format(fields=["version", "account-id"], lines=1204, confidence=1.0)],
         "files": [File(path="a.log", lines=1205, error=None)],
@@ -203,6 +204,7 @@ def test_lines_that_are_not_accounted_for_are_shouted() -> None:
         ({"files": [File(path="b.gz", lines=9, error="gzip ends early")]}, "b.gz: gzip ends early (after 9 lines)"),
         ({"totals": counts(1204, 0)}, "The records carry no bytes"),
         ({"suppressed": 2}, "Suppressed, as you asked for: 2 findings."),
+        ({"passed_over": 2}, "Too much at once: 2 sightings more are in no finding."),
         ({"unwatched_from": T0}, "Too many conversations: nothing was looked for from"),
         (
             {"totals": Counts(flows=9, packets=9, bytes=9, accepted=4, rejected=2)},

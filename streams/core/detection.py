@@ -113,6 +113,11 @@ class Watch:
         for (start,) in sorted(parts):
             yield from self.see(cast("int", start), parts[start,])
 
+    @property
+    def over(self) -> int:
+        """Hits that were passed over, as there were too many."""
+        return sum(episodes.over for episodes in self._episodes.values())
+
     def _see(self, one: Detector, minute: Minute) -> list[Finding]:
         hits, self._memories[one.name] = one.detect(minute, self._memories[one.name], one.settings)
         return self._episodes[one.name].update(hits, minute.end)
