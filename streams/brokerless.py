@@ -59,7 +59,7 @@ def parse_files(paths: Sequence[Path], fmt: str | None, out: BinaryIO, rejects: 
 
 
 def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes, rules: Rules = _ALL) -> dict[str, object]:
-    """The object that `vpcflow analyze --json` prints (see core.analysis), with `findings`, `suppressed`, `passed_over`, `files`.
+    """The object that `vpcflow analyze --json` prints: that of core.analysis, findings, what became of them, and files.
 
     suppressed: how many findings a suppression keeps back. passed_over: hits beyond what is kept. files: path, lines,
     error, of each one that was looked into, the empty ones too.
