@@ -7,6 +7,7 @@ to another worker moves as a series, and no rate() sees a jump.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -85,6 +86,7 @@ METRICS = {
         Declared("vpcflow_retained_panes", "gauge", ("partition",), "Panes that a summary partition keeps apart."),
         Declared("vpcflow_foreign_summaries_total", "counter", (), "Messages on the summaries topic that are not ours."),
         Declared("vpcflow_event_loop_lag_seconds", "histogram", (), "How much later than asked a timer of the event loop ran, ten times a second: so long requests and messages waited."),
+        Declared("vpcflow_python_blocks", "gauge", (), "Blocks of memory that Python's objects take (sys.getallocatedblocks). When memory grows and they don't, it is an allocator that keeps pages."),
         Declared("vpcflow_ready", "gauge", (), "1: tables recovered and progress being made."),
     )
 }  # fmt: skip
@@ -131,6 +133,7 @@ class Instruments:
         self._checkpoints = self._gauge("vpcflow_checkpoint_last_timestamp_seconds")
         self._assignments = self._counter("vpcflow_assignments_total")
         self._recovery = self._histogram("vpcflow_recovery_duration_seconds", _DURATION_BUCKETS)
+        self._gauge("vpcflow_python_blocks").set_function(sys.getallocatedblocks)
         self._lag = self._histogram("vpcflow_event_loop_lag_seconds", _LAG_BUCKETS)
         self._delays = [0] * (len(DELAY_BUCKETS) + 1)
         self._delay_sum = 0

@@ -21,7 +21,7 @@ _STALE_SECONDS = 3.0
 class Look:
     """The worker at a moment (seconds, monotonic). lines, lag (raw messages): by partition. lost: messages that the
     broker no longer held. peak_mb: the highest RSS since the last look. given_mb: of the RSS, what the worker has given
-    back and the kernel has not taken yet, as nobody needed it.
+    back and the kernel has not taken yet, as nobody needed it. blocks: of memory, that Python's objects take.
     """
 
     at: float
@@ -36,6 +36,7 @@ class Look:
     ready: bool = True
     lost: int = 0
     given_mb: float = 0.0
+    blocks: int = 0
 
     @property
     def held_mb(self) -> float:
@@ -103,15 +104,15 @@ class Soak:
     counted: int
     differences: Sequence[str]
 
-    def slope_mb(self, name: str) -> float:
-        """MB an hour, of `rss_mb` or `held_mb`."""
-        return HOUR * slope(self._memory(name))
+    def slope(self, name: str) -> float:
+        """An hour, of `rss_mb`, `held_mb` or `blocks`."""
+        return HOUR * slope(self._over_time(name))
 
-    def slope_error_mb(self, name: str) -> float:
+    def slope_error(self, name: str) -> float:
         """Of the slope, were the looks independent: a short run can't tell a megabyte an hour."""
-        return HOUR * slope_error(self._memory(name))
+        return HOUR * slope_error(self._over_time(name))
 
-    def _memory(self, name: str) -> list[tuple[float, float]]:
+    def _over_time(self, name: str) -> list[tuple[float, float]]:
         return [(look.at, getattr(look, name)) for look in self.looks]
 
 
@@ -212,7 +213,7 @@ def overload_faults(run: Overload, bounds: Bounds) -> list[str]:
 def soak_faults(run: Soak, bounds: Bounds) -> list[str]:
     """What is not as it must be at half load."""
     faults = [*_always(run.looks, bounds), *_totals(run.sent, run.counted, run.differences, drained=True)]
-    more = run.slope_mb("held_mb")
+    more = run.slope("held_mb")
     if more >= bounds.slope_mb:
         faults.append(f"memory grows by {more:.2f} MB an hour, less than {bounds.slope_mb:g} is allowed")
     for name, (what, allowed) in GROWS.items():

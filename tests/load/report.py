@@ -65,6 +65,7 @@ def soak_rows(run: Soak, faults: Sequence[str]) -> Rows:
         ("peak RSS", f"{max(look.peak_mb for look in run.looks):.0f} MB"),
         ("slope of RSS, least squares", _slope(run, "rss_mb")),
         ("**slope of what is held**: RSS without pages given back", f"**{_slope(run, 'held_mb')}**"),
+        ("slope of Python's objects (`sys.getallocatedblocks`)", _slope(run, "blocks", "blocks")),
         *(
             (f"{what}: at the end, growth", f"{getattr(last, name)}, {growth(run.looks, name):+g}")
             for name, (what, _) in GROWS.items()
@@ -143,8 +144,8 @@ def _rss(looks: Sequence[Look]) -> str:
     return f"{looks[0].rss_mb:.0f} MB, {looks[-1].rss_mb:.0f} MB"
 
 
-def _slope(run: Soak, name: str) -> str:
-    return f"{run.slope_mb(name):+.2f} MB an hour, standard error {run.slope_error_mb(name):.2f}"
+def _slope(run: Soak, name: str, unit: str = "MB") -> str:
+    return f"{run.slope(name):+,.2f} {unit} an hour, standard error {run.slope_error(name):,.2f}"
 
 
 def _scrapes(looks: Iterable[Look]) -> list[float]:

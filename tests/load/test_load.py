@@ -160,7 +160,7 @@ def _creeping(mb_an_hour: float, given_back: float = 0.0) -> Soak:
 
 
 def test_memory_that_grows_by_a_megabyte_an_hour_breaks_a_bound() -> None:
-    assert _creeping(1.5).slope_mb("rss_mb") == pytest.approx(1.5)
+    assert _creeping(1.5).slope("rss_mb") == pytest.approx(1.5)
     assert soak_faults(_creeping(0.9), Bounds()) == []
     assert soak_faults(_creeping(1.1), Bounds()) == ["memory grows by 1.10 MB an hour, less than 1 is allowed"]
 

@@ -25,6 +25,7 @@ _LAG = re.compile(
     r'^vpcflow_consumer_lag_messages\{(?=.*topic="[^"]*\.raw")(?=.*partition="(\d+)").*\} (\S+)$', re.MULTILINE
 )
 _LOST = re.compile(r"^vpcflow_lost_messages_total\{.*\} (\S+)$", re.MULTILINE)
+_BLOCKS = re.compile(r"^vpcflow_python_blocks (\S+)$", re.MULTILINE)
 _READY = re.compile(r"^vpcflow_ready 1\.0$", re.MULTILINE)
 _SERIES = re.compile(r"^[^#\n]", re.MULTILINE)
 
@@ -100,13 +101,17 @@ class Scraped(NamedTuple):
     series: int
     ready: bool
     lost: int
+    blocks: int
 
 
 def scraped(text: str) -> Scraped:
     """Read by patterns: a parser takes longer than the scrape, and it shares the machine with the worker."""
     lost = sum(int(float(value)) for value in _LOST.findall(text))
     ready = _READY.search(text) is not None
-    return Scraped(_by_partition(_LINES, text), _by_partition(_LAG, text), len(_SERIES.findall(text)), ready, lost)
+    blocks = sum(int(float(value)) for value in _BLOCKS.findall(text))
+    return Scraped(
+        _by_partition(_LINES, text), _by_partition(_LAG, text), len(_SERIES.findall(text)), ready, lost, blocks
+    )
 
 
 def _by_partition(pattern: re.Pattern[str], text: str) -> Mapping[int, int]:
