@@ -19,11 +19,13 @@ from aiohttp import web
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams import deadletters, feeds
+from streams import deadletters, feeds, tuning
 from streams.agents.worker import Plan, Worker
+from streams.core import findings
 from streams.core.combine import Policy
 from streams.core.fields import Format, parse_format
 from streams.core.raw import RawMessage
+from streams.core.watching import Setup
 from streams.deadletters import Listing
 from streams.embedded import embedded_broker
 from streams.feeds import Replay
@@ -34,6 +36,7 @@ from streams.metrics import Exposition, Instruments, Snapshot
 from streams.names import Names
 from streams.server import Server, health_routes
 from streams.settings import EMBEDDED, Client, ConfigError, Settings, access_keys, redacted
+from streams.sinks import ecs, ocsf
 from streams.sources.bridge import BridgeSettings, Reading, run_bridge
 from streams.sources.deadletters import LetterError, Putting, Reader, opened, put_back
 from streams.sources.firehose import RUNNER_OPTIONS, FirehoseSettings, firehose_routes
@@ -124,7 +127,17 @@ def policy(settings: Settings) -> Policy:
         pane_seconds=panes.seconds, assign=panes.assign, lateness=panes.lateness_seconds, retained=panes.retained,
         max_span=panes.max_span_seconds, eni_keys=budget.eni_keys, port_keys=budget.port_keys,
         key_ttl=budget.key_ttl_seconds, origins=budget.origins, default_format=_format(settings.format),
+        watched=settings.detection.live, watch_lateness=settings.detection.lateness_seconds,
     )  # fmt: skip
+
+
+def _setup(settings: Settings) -> Setup | None:
+    """What detectors run with; None: none run. Raises ConfigError."""
+    detection = settings.detection
+    if not detection.live:
+        return None
+    rules = tuning.rules(detection)
+    return Setup(rules.detectors, rules.suppressions, settings.topics.raw_partitions, detection.lateness_seconds)
 
 
 def _format(text: str) -> Format | None:
@@ -136,9 +149,12 @@ def _format(text: str) -> Format | None:
 
 def plan(settings: Settings) -> Plan:
     """The worker's settings."""
+    names = Names(settings.topics.prefix)
     return Plan(
-        names=Names(settings.topics.prefix), summary_partitions=settings.topics.summary_partitions,
-        policy=policy(settings),
+        names=names, summary_partitions=settings.topics.summary_partitions,
+        policy=policy(settings), setup=_setup(settings),
+        outputs={names.anomalies: findings.render, names.anomalies_ocsf: ocsf.render, names.anomalies_ecs: ecs.render},
+        conversation_partitions=settings.topics.conversation_partitions,
         flush_seconds=settings.checkpoint.summary_seconds, checkpoint_seconds=settings.checkpoint.seconds,
         idle_seconds=settings.panes.idle_seconds,
         session_seconds=_EMBEDDED_SESSION if settings.broker.url == EMBEDDED else settings.group.session_seconds,
@@ -307,6 +323,7 @@ def files_feed(paths: Sequence[Path]) -> Feed:
 def verify(settings: Settings) -> None:
     """Refuse what is only found to be wrong when it is used: before anything starts. Raises ConfigError."""
     _format(settings.format)
+    _setup(settings)
     for arn, text in settings.ingest.formats.items():
         try:
             format_names(text)

@@ -13,7 +13,7 @@ import polars as pl
 from streams.core.analysis import Analysis
 from streams.core.detection import Detector, Watch, last_of_each
 from streams.core.fields import Format, parse_format
-from streams.core.findings import SEVERITIES, Finding
+from streams.core.findings import Finding, as_object
 from streams.core.parse import Parsed, decode_tags, parse, reject_text, to_ndjson
 from streams.core.suppression import told
 from streams.settings import ConfigError, Panes
@@ -66,7 +66,7 @@ def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes, rules: R
     """
     report, findings = detect_files(paths, fmt, panes, rules.detectors)
     kept = told(findings, rules.suppressions)
-    return {**report, "findings": [_told(finding) for finding in kept], "suppressed": len(findings) - len(kept)}
+    return {**report, "findings": [as_object(finding) for finding in kept], "suppressed": len(findings) - len(kept)}
 
 
 def detect_files(
@@ -89,16 +89,6 @@ def detect_files(
     watch = Watch(detectors)
     findings = last_of_each(watch.see_all(analysis.talks())) if detectors else []
     return {**analysis.report(), "passed_over": watch.over, "files": list(found.values())}, findings
-
-
-def _told(finding: Finding) -> dict[str, object]:
-    """As `analyze --json` has it."""
-    return {
-        "id": finding.id, "detector": finding.detector, "severity": SEVERITIES[finding.severity],
-        "first_seen": finding.first, "last_seen": finding.last, "eni": finding.eni, "source": finding.source,
-        "target": finding.target, "port": finding.port, "protocol": finding.protocol, "count": finding.count,
-        "sentence": finding.sentence, "evidence": orjson.loads(finding.evidence),
-    }  # fmt: skip
 
 
 def write_json(report: Mapping[str, object]) -> bytes:

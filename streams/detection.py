@@ -26,7 +26,7 @@ Made from `streams/detectors/` by `make docs`. How good they are: [detection.md]
 
 A detector sees the conversations of a minute: who asked whom for which service, and what came back, both half-flows in
 one row. It remembers what it needs, up to a limit. What it goes on seeing is one finding, until nothing was seen for
-its cool-down. `vpcflow analyze` runs them all; live they do not run yet.
+its cool-down. `vpcflow analyze` runs them all, and so do workers with `detection.live: true`.
 """
 
 

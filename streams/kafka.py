@@ -61,13 +61,16 @@ class TopicSpec:
 
 def our_topics(names: Names, topics: Topics) -> list[TopicSpec]:
     """Every topic that the workers need, as a new installation makes them."""
-    raw, rolled = topics.raw_partitions, topics.summary_partitions
+    raw, rolled, watched = topics.raw_partitions, topics.summary_partitions, topics.conversation_partitions
     shapes = (
         (names.raw, raw, _kept(hours=72)),
         (names.summaries, rolled, _kept(hours=24)),
         (names.dead_letters, 1, _kept(hours=14 * 24)),
         (names.combine_changelog, raw, _compacted()),
         (names.roll_changelog, rolled, _compacted()),
+        (names.conversations, watched, _kept(hours=24)),
+        (names.detect_changelog, watched, _compacted()),
+        *((name, 1, _compacted()) for name in (names.anomalies, names.anomalies_ocsf, names.anomalies_ecs)),
     )
     return [TopicSpec(name, partitions, config, topics.replication) for name, partitions, config in shapes]
 

@@ -26,6 +26,7 @@ from streams.core.facts import INFO_FIELDS
 from streams.core.known import INFO_SCHEMA
 from streams.core.protocols import protocol_name
 from streams.core.tables import TABLES, Frames
+from streams.core.watching import Figures
 from streams.exposition import family_text, label_sets
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and the tables' counters are older
@@ -84,7 +85,14 @@ METRICS = {
         Declared("vpcflow_series", "gauge", ("table",), "Rows of a table that have series of their own at /metrics."),
         Declared("vpcflow_series_evicted_total", "counter", ("table",), "Keys whose series ended because they were silent for longer than the TTL."),
         Declared("vpcflow_retained_panes", "gauge", ("partition",), "Panes that a summary partition keeps apart."),
-        Declared("vpcflow_foreign_summaries_total", "counter", (), "Messages on the summaries topic that are not ours."),
+        Declared("vpcflow_foreign_summaries_total", "counter", (), "Messages on the summaries or the conversations topic that are not ours."),
+        Declared("vpcflow_findings_total", "counter", ("detector", "severity", "partition"), "Findings that were opened, suppressed ones too, with the severity that they opened with. partition: of the conversations topic, here and below."),
+        Declared("vpcflow_findings_active", "gauge", ("detector", "severity", "partition"), "Findings that are open."),
+        Declared("vpcflow_suppressed_findings_total", "counter", ("detector", "partition"), "Findings that a suppression keeps back."),
+        Declared("vpcflow_passed_over_hits_total", "counter", ("partition",), "What detectors saw and did not tell, as it was more than 1,000 things in a minute or 10,000 open findings of one detector."),
+        Declared("vpcflow_unwatched_records_total", "counter", ("partition",), "Flow records that no detector sees: later than detection.lateness_seconds, from the future, or without addresses. partition: of the raw topic."),
+        Declared("vpcflow_unwatched_late_records_total", "counter", ("partition",), "Flow records whose minute was closed for the detectors when their block came: their raw partition had been idle, or far behind."),
+        Declared("vpcflow_watched_before_timestamp_seconds", "gauge", ("partition",), "Minutes that end by this have been seen by the detectors."),
         Declared("vpcflow_event_loop_lag_seconds", "histogram", (), "How much later than asked a timer of the event loop ran, ten times a second: so long requests and messages waited."),
         Declared("vpcflow_python_blocks", "gauge", (), "Blocks of memory that Python's objects take (sys.getallocatedblocks). When memory grows and they don't, it is an allocator that keeps pages."),
         Declared("vpcflow_ready", "gauge", (), "1: tables recovered and progress being made."),
@@ -102,7 +110,7 @@ class Snapshot:
     """What a scrape reads, taken at one moment in the core's thread.
 
     metas: raw partition -> Meta. totals: a frame per table. info: see core.known. lag: (topic, partition) -> messages.
-    closed_before, panes, tabled (flow records): by summary partition.
+    closed_before, panes, tabled (flow records): by summary partition. watched: by partition of the conversations topic.
     """
 
     metas: Mapping[int, Meta] = field(default_factory=dict)
@@ -112,6 +120,7 @@ class Snapshot:
     closed_before: Mapping[int, int | None] = field(default_factory=dict)
     panes: Mapping[int, int] = field(default_factory=dict)
     tabled: Mapping[int, int] = field(default_factory=dict)
+    watched: Mapping[int, Figures] = field(default_factory=dict)
     ready: bool = False
     recovering: bool = False
 
@@ -227,6 +236,7 @@ class Exposition(Collector):
             _family("vpcflow_series", {(name,): view.rows.height for name, view in views.items()}),
             _family("vpcflow_series_evicted_total", {(name,): count for name, count in self._evicted.items()}),
             *_shell_families(snapshot),
+            *_watched_families(snapshot.watched),
         ]
         return b"".join(
             [
@@ -311,6 +321,7 @@ def _meta_families(metas: Mapping[int, Meta]) -> Iterator[Metric]:
     yield _family("vpcflow_late_records_total", total("late"))
     yield _family("vpcflow_future_records_total", total("future"))
     yield _family("vpcflow_folded_flows_total", total("flows"))
+    yield _family("vpcflow_unwatched_records_total", total("unwatched"))
     marks: Samples = {(str(p),): meta.watermark for p, meta in metas.items() if meta.watermark is not None}
     yield _family("vpcflow_watermark_timestamp_seconds", marks)
 
@@ -324,6 +335,21 @@ def _shell_families(snapshot: Snapshot) -> Iterator[Metric]:
     yield _family("vpcflow_retained_panes", {(str(p),): count for p, count in snapshot.panes.items()})
     yield _family("vpcflow_recovering", {(): float(snapshot.recovering)})
     yield _family("vpcflow_ready", {(): float(snapshot.ready)})
+
+
+def _watched_families(watched: Mapping[int, Figures]) -> Iterator[Metric]:
+    def by(name: str) -> dict[tuple[str, ...], float]:
+        return {(*key, str(p)): count for p, found in watched.items() for key, count in getattr(found, name).items()}
+
+    def total(name: str) -> dict[tuple[str, ...], float]:
+        return {(str(p),): getattr(found, name) for p, found in watched.items()}
+
+    yield _family("vpcflow_findings_total", by("opened"))
+    yield _family("vpcflow_findings_active", by("active"))
+    yield _family("vpcflow_suppressed_findings_total", by("suppressed"))
+    yield _family("vpcflow_passed_over_hits_total", total("over"))
+    yield _family("vpcflow_unwatched_late_records_total", total("late"))
+    yield _family("vpcflow_watched_before_timestamp_seconds", total("closed"))
 
 
 def metrics_markdown() -> str:

@@ -27,6 +27,26 @@ class Names:
         return f"{self.prefix}.summaries"
 
     @property
+    def conversations(self) -> str:
+        """Blocks of conversations, see core.blocks."""
+        return f"{self.prefix}.conversations"
+
+    @property
+    def anomalies(self) -> str:
+        """Findings, the newest word on each (compacted)."""
+        return f"{self.prefix}.anomalies"
+
+    @property
+    def anomalies_ocsf(self) -> str:
+        """The same as OCSF Detection Findings."""
+        return f"{self.anomalies}.ocsf"
+
+    @property
+    def anomalies_ecs(self) -> str:
+        """The same in the Elastic Common Schema."""
+        return f"{self.anomalies}.ecs"
+
+    @property
     def dead_letters(self) -> str:
         """What could not be read, see core.deadletter."""
         return f"{self.prefix}.dead-letter"
@@ -40,3 +60,8 @@ class Names:
     def roll_changelog(self) -> str:
         """State of the summary partitions (compacted)."""
         return f"{self.prefix}.roll-changelog"
+
+    @property
+    def detect_changelog(self) -> str:
+        """What detectors remember (compacted)."""
+        return f"{self.prefix}.detect-changelog"

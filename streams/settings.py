@@ -212,6 +212,11 @@ class Topics(Section):
     summary_partitions: Annotated[Positive, Field(le=1024)] = Field(
         4, description="Partitions of PREFIX.summaries: no more workers than this can hold tables."
     )
+    conversation_partitions: Annotated[Positive, Field(le=1024)] = Field(
+        1,
+        description="Partitions of PREFIX.conversations: no more workers than this can detect. Who comes to many "
+        "interfaces from outside is seen within one partition only.",
+    )
     replication: Annotated[Positive, Field(le=32)] = Field(
         1, description="Copies of each topic: 3 in production, 1 with the embedded broker."
     )
@@ -343,7 +348,12 @@ class Checkpoint(Section):
 
 
 class Detection(Section):
-    """What is looked for in the traffic, by `vpcflow analyze` and `vpcflow evaluate`."""
+    """What is looked for in the traffic, by `vpcflow analyze`, `vpcflow evaluate` and, if `live`, by the workers."""
+
+    live: bool = Field(default=False, description="Workers look too, and tell findings on PREFIX.anomalies.")
+    lateness_seconds: NotNegative = Field(
+        300, description="How long a minute waits for records that come late; detectors do not see later ones."
+    )
 
     detectors: File | None = Field(
         None, description="Settings of the detectors (YAML): a map of `vpcflow detectors explain`'s names."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from streams.agents.loop import Event, Outgoing
-from streams.core.combine import Policy, RawPartition, newest
+from streams.core.combine import Policy, RawPartition, Summary, newest
 from streams.core.ledger import Rows, Written
 from streams.core.raw import RawMessage
 from streams.metrics import Instruments
@@ -18,7 +18,8 @@ from streams.metrics import Instruments
 class Combine:
     """agents.loop.State over raw partitions. summaries, dead_letters: Faust topics.
 
-    idle_seconds: a raw partition without messages for so long is idle, by `clock` (seconds, monotonic).
+    conversations: too, None if nobody watches. idle_seconds: a raw partition without messages for so long is idle, by
+    `clock` (seconds, monotonic).
     """
 
     policy: Policy
@@ -28,6 +29,8 @@ class Combine:
     instruments: Instruments
     idle_seconds: float
     clock: Callable[[], float] = time.monotonic
+    conversations: Any = None
+    conversation_partitions: int = 1
     _busy: dict[int, float] = field(default_factory=dict)
 
     def open(self, partition: int, written: Written) -> RawPartition:
@@ -42,10 +45,13 @@ class Combine:
         return [Outgoing(self.dead_letters, None, letter.key, letter.value) for letter in folded.dead_letters]
 
     def flush(self, state: RawPartition) -> list[Outgoing]:
-        """The summaries of what changed."""
+        """The summaries of what changed, and the blocks that are whole."""
         quiet = self.clock() - self._busy.setdefault(state.partition, self.clock())
-        found = state.summaries(self.summary_partitions, idle=quiet > self.idle_seconds)
-        return [Outgoing(self.summaries, one.partition, one.key, one.value) for one in found]
+        idle = quiet > self.idle_seconds
+        found = _outgoing(self.summaries, state.summaries(self.summary_partitions, idle=idle))
+        if self.conversations is None:
+            return found
+        return found + _outgoing(self.conversations, state.whole_blocks(self.conversation_partitions, idle=idle))
 
     def checkpoint(self, state: RawPartition) -> tuple[Rows, Rows]:
         """Panes first, then the row that settles them."""
@@ -54,6 +60,10 @@ class Combine:
     def stamp(self, state: RawPartition) -> int:
         """The last offset that the state includes."""
         return state.meta.stamp
+
+
+def _outgoing(topic: Any, messages: Iterable[Summary]) -> list[Outgoing]:  # noqa: ANN401 - faust.Topic is untyped
+    return [Outgoing(topic, one.partition, one.key, one.value) for one in messages]
 
 
 def _raw(event: Event) -> RawMessage:

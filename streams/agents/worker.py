@@ -1,4 +1,4 @@
-"""The worker: a Faust app with the two agents, and what a scrape and a health check read from their states."""
+"""The worker: a Faust app with its agents, and what a scrape and a health check read from their states."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import faust
@@ -20,6 +20,7 @@ from yarl import URL
 
 from streams.agents.changelog import StateError, Stored, stored
 from streams.agents.combine import Combine
+from streams.agents.detect import Detect, Render
 from streams.agents.inbox import Inbox
 from streams.agents.loop import Loop, partitions_of
 from streams.agents.roll import Roll
@@ -29,6 +30,7 @@ from streams.core.known import INFO_SCHEMA
 from streams.core.ledger import HoleError
 from streams.core.roll import SummaryPartition, held
 from streams.core.tables import TABLES
+from streams.core.watching import Setup, WatchingPartition
 from streams.kafka import LARGEST_MESSAGE, BrokerError, client_options, tls_context
 from streams.metrics import Instruments, Snapshot
 from streams.names import Names
@@ -58,10 +60,15 @@ _RAW_MESSAGES = 512
 _SUMMARIES = 32
 """They are taken one by one, some milliseconds each: a scrape waits for them."""
 
+_BLOCKS = 4
+"""Each may close minutes, and partitions do not move before those that were taken are done."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What a worker runs. flush_seconds, checkpoint_seconds: see agents.loop."""
+    """What a worker runs. flush_seconds, checkpoint_seconds: see agents.loop. setup: None: no detectors run. outputs:
+    topics that findings go to, each in its form.
+    """
 
     names: Names
     summary_partitions: int
@@ -72,6 +79,9 @@ class Plan:
     session_seconds: float = 30.0
     recovery_seconds: float = 60.0
     instance_id: str = ""
+    setup: Setup | None = None
+    outputs: Mapping[str, Render] = field(default_factory=dict)
+    conversation_partitions: int = 1
 
 
 class Worker:
@@ -93,7 +103,11 @@ class Worker:
         raw = topic(names.raw, value_serializer="raw", key_serializer="raw")
         summaries = topic(names.summaries, value_serializer="raw", key_serializer="raw")
         dead_letters = topic(names.dead_letters, value_serializer="raw", key_serializer="raw")
-        combine = Combine(plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds)
+        conversations = topic(names.conversations, value_serializer="raw", key_serializer="raw")
+        combine = Combine(
+            plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds,
+            conversations=conversations if plan.setup else None, conversation_partitions=plan.conversation_partitions,
+        )  # fmt: skip
         self.combine: Loop[RawPartition] = Loop(
             "combine", names.raw, topic(names.combine_changelog), self, combine, self._thread, instruments,
             plan.flush_seconds, plan.checkpoint_seconds, Inbox(_RAW_BYTES, _RAW_MESSAGES), patient=True,
@@ -103,11 +117,27 @@ class Worker:
             "roll", names.summaries, topic(names.roll_changelog), self, roll, self._thread, instruments,
             plan.checkpoint_seconds, plan.checkpoint_seconds, Inbox(_RAW_BYTES, _SUMMARIES),
         )  # fmt: skip
-        self._loops: tuple[Loop[Any], ...] = (self.combine, self.roll)
-        for loop, channel in ((self.combine, raw), (self.roll, summaries)):
+        self._loops: list[Loop[Any]] = [self.combine, self.roll]
+        self.detect = self._detect(plan.setup) if plan.setup else None
+        for loop, channel in zip(self._loops, (raw, summaries, conversations), strict=False):
             self._agent(loop, channel)
         self.app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type]  # Faust types one argument
         self.app.on_partitions_assigned.connect(self._assigned)  # type: ignore[arg-type]
+
+    def _detect(self, setup: Setup) -> Loop[WatchingPartition]:
+        """In a thread of its own: a minute takes detectors so long that a scrape must not wait for them."""
+        names, topic, plan = self._plan.names, self.app.topic, self._plan
+        outputs = [
+            (topic(name, value_serializer="raw", key_serializer="raw"), render) for name, render in plan.outputs.items()
+        ]
+        thread = ThreadPoolExecutor(1, thread_name_prefix="detect")
+        loop: Loop[WatchingPartition] = Loop(
+            "detect", names.conversations, topic(names.detect_changelog), self,
+            Detect(setup, outputs, self._instruments), thread, self._instruments,
+            plan.checkpoint_seconds, plan.checkpoint_seconds, Inbox(_RAW_BYTES, _BLOCKS),
+        )  # fmt: skip
+        self._loops.append(loop)
+        return loop
 
     async def start(self) -> None:
         """Join the group and begin. The topics must exist. Raises BrokerError, StateError."""
@@ -143,7 +173,8 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         left = await self._left()
-        self._thread.shutdown(wait=False)
+        for loop in self._loops:
+            loop.thread.shutdown(wait=False)
         if not (failed or (settled and left)):
             missing = "leaving the group" if settled else "the last checkpoint"
             raise BrokerError(
@@ -168,7 +199,8 @@ class Worker:
         ready, _ = self.ready()
         lag = {(loop.topic, p): count for loop in self._loops for p, count in self._lag(loop).items()}
         read = await self.combine.in_core(_read, dict(self.combine.states), dict(self.roll.states))
-        return Snapshot(**read, lag=lag, ready=ready, recovering=not self._is_open())
+        watched = {at: state.figures for at, state in self.detect.states.items()} if self.detect else {}
+        return Snapshot(**read, watched=watched, lag=lag, ready=ready, recovering=not self._is_open())
 
     async def earliest(self, topic: str, partition: int) -> int:
         """The first offset that the broker still holds (agents.loop.Source)."""

@@ -16,7 +16,8 @@ from typing import cast
 import orjson
 import polars as pl
 
-from streams.core import known, tables
+from streams.core import conversations, known, tables
+from streams.core.blocks import TALKS, Block, Cut
 from streams.core.deadletter import DeadLetter, of_lines, of_message
 from streams.core.facts import Facts, facts
 from streams.core.fields import Format
@@ -26,6 +27,7 @@ from streams.core.origins import Origins, count_keys
 from streams.core.panes import Assign, assign
 from streams.core.parse import REASONS, Parsed
 from streams.core.raw import SOURCES, RawMessage
+from streams.core.rows import Row
 from streams.core.tables import TABLES, Frames, Table
 
 HISTORY = -1
@@ -43,7 +45,11 @@ _INT64 = 1 << 64
 
 @dataclass(frozen=True)
 class Policy:
-    """Settings of the core. Times in seconds, `retained` in panes; `*_keys`: budgets of distinct ENIs and ports."""
+    """Settings of the core. Times in seconds, `retained` in panes; `*_keys`: budgets of distinct ENIs and ports.
+
+    watched: conversations are told, for detectors; watch_lateness: records that come later than that are not in them;
+    block_lines: see core.blocks.
+    """
 
     pane_seconds: int = 60
     assign: Assign = "end"
@@ -56,6 +62,9 @@ class Policy:
     key_ttl: int = 86_400
     origins: int = 262_144
     default_format: Format | None = None
+    watched: bool = False
+    watch_lateness: int = 300
+    block_lines: int = 50_000
 
     @property
     def sweep_seconds(self) -> int:
@@ -73,6 +82,7 @@ class Meta:
 
     slots: which of their two rows `history` and `known` are in. unsent: rows whose summaries had not been asked for.
     rows: all rows that belong to it, each with how far it has come at the least (a stamp, a count of origins).
+    cut: see core.blocks. block: the offset that the block begins with that is filled.
     """
 
     stamp: int = -1
@@ -87,6 +97,8 @@ class Meta:
     slots: dict[str, int] = field(default_factory=dict)
     unsent: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
+    cut: Cut = field(default_factory=Cut)
+    block: int = -1
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -98,47 +110,9 @@ class Meta:
         found = orjson.loads(value)
         if found.pop("v", None) != 1:
             raise ValueError("not a meta row of version 1: written by a newer release")
-        plain = ("bridged", "slots", "rows")
+        plain = ("bridged", "slots", "rows", "cut")
         counters = {k: Counter(v) for k, v in found.items() if isinstance(v, dict) and k not in plain}
-        return cls(**{**found, **counters})
-
-
-@dataclass
-class Pane:
-    """The rows of one pane. Open ones are frames, quiet ones the encoded bytes of their last checkpoint."""
-
-    stamp: int = -1
-    encoded: bytes | None = None
-    frames: Frames | None = None
-    pending: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
-    unsaved: bool = False
-    unsent: bool = False
-
-    def add(self, rows: Mapping[str, pl.DataFrame], offset: int) -> None:
-        """Add rows, by table, that come from raw offsets up to `offset`."""
-        for name, frame in rows.items():
-            self.pending.setdefault(name, []).append(frame)
-        self.touch(offset)
-        if max(map(len, self.pending.values()), default=0) >= _PATIENCE:
-            self.value()
-
-    def touch(self, offset: int, *, send: bool = True) -> None:
-        """Say that the pane has changed; send: in what its summary shows."""
-        self.stamp, self.unsaved, self.unsent = max(self.stamp, offset), True, self.unsent or send
-
-    def value(self) -> Frames:
-        """All rows, each key once."""
-        if self.frames is None:
-            self.frames = tables.decode(self.encoded)[1] if self.encoded else tables.empty_frames()
-        for name, rows in self.pending.items():
-            self.frames[name] = tables.merge(TABLES[name], [self.frames[name], *rows])
-        self.pending = {}
-        return self.frames
-
-    def rest(self) -> None:
-        """Keep only the encoded form (unless something is to be done with the rows)."""
-        if not (self.unsaved or self.unsent):
-            self.frames = None
+        return cls(**{**found, **counters, "cut": Cut(**found.get("cut", {}))})
 
 
 @dataclass(frozen=True)
@@ -168,17 +142,19 @@ class RawPartition:
         self.partition = partition
         self.policy = policy
         self.meta = Meta()
-        self.panes: dict[int, Pane] = {}
-        self.history = Pane()
+        self.panes: dict[int, Row] = {}
+        self.history = Row()
+        self.blocks: dict[int, Block] = {}
         self.through = 0
         self.known = known.nothing()
         self.origins = Origins(policy.origins)
-        self._known_row = Pane()
+        self._known_row = Row()
         self._gone: list[str] = []
         self._settled: list[str] = []
         self._singly = 0
         self._waiting_since: int | None = None
         self._told: tuple[int | None, bool, int] = (None, False, 0)
+        self._paused = False
         rows = dict(rows or {})
         if "meta" in rows:
             self.meta = Meta.decode(rows.pop("meta"))
@@ -188,7 +164,8 @@ class RawPartition:
         self._keep_pairs()
         self._settled += [f"pane/{start}" for start in self.panes if start < self.through]
         self.panes = {start: pane for start, pane in self.panes.items() if start >= self.through}
-        self._ahead = max(row.stamp for row in (self.history, self._known_row, *self.panes.values()))
+        rows_ahead = (self.history, self._known_row, *self.panes.values(), *self.blocks.values())
+        self._ahead = max(row.stamp for row in rows_ahead)
 
     # -- in: messages ---------------------------------------------------------------------------------------------
 
@@ -196,6 +173,8 @@ class RawPartition:
         """Take messages with their raw offsets, in order. What is already included is passed over."""
         out = Folded()
         for lines in self._joined(self._fresh(messages, out)):
+            if lines.pieces[0].begins:
+                self._next_block(lines.pieces[0].offset)
             self._fold_lines(lines, out)
             self.meta.stamp = lines.offset
             self._expire()
@@ -208,6 +187,7 @@ class RawPartition:
                 continue
             newest = offset
             self.origins.advance(offset)
+            self._paused = False
             out.messages += 1
             if not message.replay:
                 self._waiting_since = min(message.arrival_ms, self._waiting_since or message.arrival_ms)
@@ -240,8 +220,9 @@ class RawPartition:
         """Neighbours that can be parsed together; one by one as long as rows of the state are ahead of `meta`."""
         group: list[Piece] = []
         for offset, message in messages:
-            piece = Piece.of(offset, message)
-            if group and not self._joins(group, piece):
+            begins = self.policy.watched and self.meta.cut.begins(message, self.policy.block_lines)
+            piece = Piece.of(offset, message, begins=begins)
+            if group and (begins or not self._joins(group, piece)):
                 yield Lines(group)
                 group = []
             group.append(piece)
@@ -297,14 +278,20 @@ class RawPartition:
         out.dead_letters.append(of_message(self.partition, lines.offset, lines.first, reason))
 
     def _apply(self, lines: Lines, parsed: Parsed, out: Folded) -> None:
-        found = facts(parsed.records, self.known.owners, lines.arrivals()[0], replay=lines.first.replay)
+        watched = self.policy.watched
+        found = facts(
+            parsed.records, self.known.owners, lines.arrivals()[0], replay=lines.first.replay, parties=watched
+        )
         self._count(parsed, found)
         if parsed.rejects.height:
             self.meta.rejects.update(dict(parsed.rejects.get_column("reason").value_counts().iter_rows()))
             for piece, rejects in lines.rejects(parsed.rejects):
                 out.dead_letters += of_lines(self.partition, piece.offset, piece.message, rejects)
         if found.rows.height:
-            placed = self._placed(lines, self._dated(lines, found.rows, out))
+            rows = self._marked(lines, self._dated(lines, found.rows, out))
+            if watched:
+                self._converse(rows, lines.offset)
+            placed = self._placed(rows)
             says = known.info_columns(placed)
             deltas = {
                 name: tables.aggregate(placed, table, ["pane"], says if table is tables.ENI else ())
@@ -350,33 +337,38 @@ class RawPartition:
         self.known = known.Known(owners, info, admitted)
         self._known_row.touch(offset, send=not same)
 
-    def _placed(self, lines: Lines, rows: pl.DataFrame) -> pl.DataFrame:
-        """Facts with their pane, HISTORY where that is gone. Advances the watermark; counts the late and the early."""
-        policy, before, early = self.policy, self.meta.watermark, pl.col("early")
-        newest = rows.filter(~early).get_column("last").max()
+    def _marked(self, lines: Lines, rows: pl.DataFrame) -> pl.DataFrame:
+        """Facts with Int64 `mark`: the watermark when their message came. Advances it."""
+        before, newest = self.meta.watermark, rows.filter(~pl.col("early")).get_column("last").max()
         if newest is not None:
             self.meta.watermark = max(cast("int", newest), before or 0)
-        closed = self._closed(lines, rows, before).alias("closed")
-        placed = assign(rows.with_columns(closed), policy.pane_seconds, policy.assign, policy.max_span)
-        late = ~early & (pl.col("pane") + policy.pane_seconds <= pl.col("closed"))
+        return rows.with_columns(self._marks(lines, rows, before).alias("mark"))
+
+    def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Facts with their pane, HISTORY where that is gone. Counts the late and the early."""
+        policy, early = self.policy, pl.col("early")
+        placed = assign(rows, policy.pane_seconds, policy.assign, policy.max_span)
+        late = ~early & (pl.col("pane") + policy.pane_seconds <= pl.col("mark") - policy.lateness)
         flows = pl.col("flows") if "flows" in placed.columns else pl.lit(1)
         counted = placed.select((late * flows).sum().alias("late"), (early * flows).sum().alias("future"))
         self.meta.totals.update(counted.row(0, named=True))
         gone = early | (pl.col("pane") < max(self.through, self._horizon(self.meta.watermark)))
         return placed.with_columns(pl.when(gone).then(HISTORY).otherwise("pane").alias("pane"))
 
-    def _closed(self, lines: Lines, rows: pl.DataFrame, before: int | None) -> pl.Expr:
-        """Panes that end by then were closed when a row's message came: it is late by the messages before its own."""
-        lateness, newest = self.policy.lateness, self.meta.watermark or 0
+    def _marks(self, lines: Lines, rows: pl.DataFrame, before: int | None) -> pl.Expr:
+        """A row is late by the messages before its own; where none can be, one mark is as good as another."""
+        policy, newest = self.policy, self.meta.watermark or 0
+        lateness = min(policy.lateness, policy.watch_lateness) if policy.watched else policy.lateness
+        pane = max(policy.pane_seconds, conversations.PANE_SECONDS)
         earliest = cast("int", rows.select(pl.min_horizontal("first", "last").min()).item())
-        if lines.alone or earliest - self.policy.pane_seconds > newest - lateness:
-            return pl.lit(0 if before is None else before - lateness, dtype=pl.Int64)
+        if lines.alone or earliest - pane > newest - lateness:
+            return pl.lit(before or 0, dtype=pl.Int64)
         of = lines.numbers(rows)
         ends = rows.group_by(of.alias("of")).agg(pl.col("last").filter(~pl.col("early")).max())
         each = pl.DataFrame({"of": range(len(lines.pieces))}, schema={"of": pl.UInt32})
         came = each.join(ends, on="of", how="left", maintain_order="left").get_column("last").head(-1)
         marks = pl.concat([pl.Series("last", [before], dtype=pl.Int64), came]).cum_max().forward_fill()
-        return pl.lit((marks - lateness).fill_null(0).gather(of))
+        return pl.lit(marks.fill_null(0).gather(of))
 
     def _horizon(self, watermark: int | None) -> int:
         """Panes that start before this are no longer kept apart."""
@@ -398,9 +390,28 @@ class RawPartition:
             for (start,), rows in delta.partition_by("pane", as_dict=True).items():
                 by_pane.setdefault(cast("int", start), {})[name] = rows.select(*table.schema)
         for start, frames in by_pane.items():
-            pane = self.history if start == HISTORY else self.panes.setdefault(start, Pane())
+            pane = self.history if start == HISTORY else self.panes.setdefault(start, Row())
             if pane.stamp < offset:
                 pane.add(frames, offset)
+
+    def _converse(self, rows: pl.DataFrame, offset: int) -> None:
+        """Into the block; `unwatched` are the records that no detector sees: too late, too early, without addresses."""
+        block = self.blocks.setdefault(self.meta.block, Block())
+        start = pl.min_horizontal("first", "last")
+        over = start - start % conversations.PANE_SECONDS + conversations.PANE_SECONDS
+        seen = conversations.conversed(
+            rows.filter(~pl.col("early") & (over > pl.col("mark") - self.policy.watch_lateness))
+        )
+        self.meta.totals["unwatched"] += rows.height - conversations.records(seen)
+        if seen.height and block.stamp < offset:
+            block.add({TALKS: seen}, offset)
+
+    def _next_block(self, offset: int) -> None:
+        """The block that is filled is whole; another one begins."""
+        if self.meta.block >= 0:
+            block = self.blocks.setdefault(self.meta.block, Block())
+            block.end(self.meta.stamp, self.known.owners, self.meta.watermark)
+        self.meta.block = offset
 
     def _expire(self) -> None:
         """Panes that are no longer kept apart go into the history."""
@@ -447,13 +458,16 @@ class RawPartition:
                 rows[f"pane/{start}"] = self._save(pane, pane.value())
             if start <= closed:
                 pane.rest()
+        for first, block in self.blocks.items():
+            if block.unsaved:
+                rows[f"{TALKS}/{first}"] = block.save(block.head(), block.value())
         for name, row in self._pairs().items():
             if row.unsaved:
                 self.meta.slots[name] = 1 - self.meta.slots.get(name, 1)
                 frames = row.value() if row is self.history else self.known.frames()
                 rows[f"{name}/{self.meta.slots[name]}"] = self._save(row, frames)
         self.meta.rows = self._held()
-        unsent = {**{f"pane/{start}": pane for start, pane in self.panes.items()}, **self._pairs()}
+        unsent = {**{f"pane/{start}": pane for start, pane in self.panes.items()}, **self._pairs(), **self._talks()}
         self.meta.unsent = [name for name, row in unsent.items() if row.unsent]
         then: dict[str, bytes | None] = dict.fromkeys(self._settled)
         self._settled = [*self._gone, *(name for name, value in origins.items() if value is None)]
@@ -466,17 +480,20 @@ class RawPartition:
         return {
             **{f"origins/{bucket}": count for bucket, count in self.origins.counts().items()},
             **{f"pane/{start}": pane.stamp for start, pane in self.panes.items()},
+            **{name: block.stamp for name, block in self._talks().items() if block.encoded is not None},
             **{f"{name}/{slot}": pairs[name].stamp for name, slot in self.meta.slots.items()},
         }
 
-    def _pairs(self) -> dict[str, Pane]:
+    def _pairs(self) -> dict[str, Row]:
         """What has two rows, written in turn."""
         return {"history": self.history, "known": self._known_row}
 
-    def _save(self, pane: Pane, frames: Frames) -> bytes:
-        pane.encoded = tables.encode({"stamp": pane.stamp, "through": self.through}, frames)
-        pane.unsaved = False
-        return pane.encoded
+    def _talks(self) -> dict[str, Block]:
+        """Blocks by the names of their rows."""
+        return {f"{TALKS}/{first}": block for first, block in self.blocks.items()}
+
+    def _save(self, pane: Row, frames: Frames) -> bytes:
+        return pane.save({"stamp": pane.stamp, "through": self.through}, frames)
 
     def _restore(self, name: str, value: bytes) -> None:
         kind, _, rest = name.partition("/")
@@ -485,8 +502,19 @@ class RawPartition:
         elif kind == "pane":
             pane = self.panes[int(rest)] = _resting(value)
             pane.unsent = name in self.meta.unsent or pane.stamp > self.meta.stamp
+        elif kind == TALKS:
+            self._restore_block(int(rest), value)
         elif self.meta.slots.get(kind) == int(rest):
             self._restore_pair(kind, value)
+
+    def _restore_block(self, first: int, value: bytes) -> None:
+        """One that was told already goes."""
+        block, name = Block.resting(value), f"{TALKS}/{first}"
+        block.unsent = name in self.meta.unsent
+        if block.unsent or first == self.meta.block or block.stamp > self.meta.stamp:
+            self.blocks[first] = block
+        else:
+            self._settled.append(name)
 
     def _keep_pairs(self) -> None:
         """What `meta` refers to by its slot must stand beside it, written by the same hand."""
@@ -506,7 +534,7 @@ class RawPartition:
 
         idle: nothing has come for a while, so this partition's watermark shall hold nobody back.
         """
-        changed: list[tuple[str, Pane, Frames]] = [
+        changed: list[tuple[str, Row, Frames]] = [
             (f"pane/{start}", pane, pane.value()) for start, pane in self.panes.items() if pane.unsent
         ]
         if self.history.unsent:
@@ -530,7 +558,7 @@ class RawPartition:
         }  # fmt: skip
         return [Summary(to, f"{self.partition}/clock".encode(), tables.encode(head, {})) for to in range(partitions)]
 
-    def _summarise(self, name: str, pane: Pane, frames: Frames, partitions: int) -> Iterator[Summary]:
+    def _summarise(self, name: str, pane: Row, frames: Frames, partitions: int) -> Iterator[Summary]:
         pane.unsent = False
         head = {
             "row": name, "source": self.partition, "stamp": pane.stamp, "through": self.through,
@@ -545,6 +573,35 @@ class RawPartition:
         for to in sorted(holders) if name.startswith("pane/") else range(partitions):  # what may shrink goes to all
             mine = {key: parts.get((to,), frames[key].clear()) for key, parts in split.items()}
             yield Summary(to, f"{self.partition}/{name}".encode(), tables.encode(head, mine))
+
+    def whole_blocks(self, partitions: int, *, idle: bool = False) -> list[Summary]:
+        """Blocks that are whole since the last call, for each of `partitions`; each tells how far event time has come.
+
+        idle: as in `summaries`; the block that is filled is told as it is. It comes again, whole, under the same name.
+        """
+        whole = [first for first, block in self.blocks.items() if block.whole and first < self.meta.block]
+        found = [one for first in sorted(whole) for one in self._told_block(first, partitions)]
+        for first in whole:
+            del self.blocks[first]
+            self._gone.append(f"{TALKS}/{first}")
+        if not idle or self._paused:
+            return found
+        self._paused = True
+        return [*found, *self._told_block(self.meta.block, partitions, idle=True)]
+
+    def _told_block(self, first: int, partitions: int, *, idle: bool = False) -> Iterator[Summary]:
+        block = self.blocks.get(first, Block())
+        talks = block.told(self.known.owners) if idle else block.value()[TALKS]
+        head = {
+            "row": f"{TALKS}/{first}", "source": self.partition, "stamp": block.stamp, "idle": idle,
+            "watermark": self.meta.watermark if idle else block.watermark,
+        }  # fmt: skip
+        parts = talks.with_columns(tables.destination(tables.ENI, partitions).alias("_to")).partition_by(
+            "_to", as_dict=True, include_key=False
+        )
+        for to in range(partitions):
+            value = tables.encode(head, {TALKS: parts.get((to,), conversations.empty())})
+            yield Summary(to, f"{self.partition}/{TALKS}/{first}".encode(), value)
 
 
 def newest(written: Written) -> dict[str, bytes]:
@@ -566,7 +623,7 @@ def newest(written: Written) -> dict[str, bytes]:
     return max(whole, key=lambda one: one[0])[1] if whole else shared
 
 
-_SHARED = ("pane/", "origins/")
+_SHARED = ("pane/", "origins/", f"{TALKS}/")
 """Rows that count whoever wrote them."""
 
 
@@ -582,7 +639,7 @@ def _holds(meta: Meta, rows: Mapping[str, bytes]) -> bool:
 
 def _furthest(name: str, values: list[bytes]) -> bytes:
     """Of a bucket of origins, what all remember together: each wrote what it had seen."""
-    return b"".join(values) if name.startswith("origins/") else max(values, key=_stamp)
+    return b"".join(values) if name.startswith("origins/") else max(values, key=_how_far)
 
 
 def _reach(name: str, value: bytes) -> int:
@@ -592,6 +649,12 @@ def _reach(name: str, value: bytes) -> int:
 
 def _stamp(value: bytes) -> int:
     return cast("int", tables.head(value)["stamp"])
+
+
+def _how_far(value: bytes) -> tuple[int, bool]:
+    """Of a block that is open for one and whole for another, the whole one: its directions are told."""
+    head = tables.head(value)
+    return cast("int", head["stamp"]), bool(head.get("whole"))
 
 
 def _readable(message: RawMessage) -> RawMessage:
@@ -606,8 +669,8 @@ def _int64(total: int) -> int:
     return (total + _INT64 // 2) % _INT64 - _INT64 // 2
 
 
-def _resting(value: bytes) -> Pane:
-    return Pane(stamp=_stamp(value), encoded=value)
+def _resting(value: bytes) -> Row:
+    return Row(stamp=_stamp(value), encoded=value)
 
 
 def _measure_delay(delay: pl.Series, out: Folded) -> None:

@@ -121,6 +121,11 @@ def merged(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return found.select(*SCHEMA)
 
 
+def records(talks: pl.DataFrame) -> int:
+    """How many flow records are in conversations."""
+    return int(talks.select(pl.col("flows", "replies").sum()).sum_horizontal().item())
+
+
 def _party(flows: pl.DataFrame, *names: str) -> pl.Expr:
     present = [pl.col(name) for name in names if name in flows.columns]
     return pl.coalesce(present) if present else pl.lit(None, dtype=pl.String)

@@ -16,7 +16,10 @@ import polars as pl
 from streams.core import direction
 from streams.core.contacts import Contacts, Limits
 from streams.core.conversations import PANE_SECONDS
-from streams.core.findings import Episodes, Finding
+from streams.core.findings import Episodes, Finding, as_frame, of_frame
+
+_CONTACTS, _MEMORY, _OPEN = "contacts", "memory", "open"
+"""What frames of `Watch.frames` are named by."""
 
 Memory = Mapping[str, pl.DataFrame]
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
@@ -112,6 +115,49 @@ class Watch:
         parts = talks.partition_by("pane", as_dict=True, include_key=False)
         for (start,) in sorted(parts):
             yield from self.see(cast("int", start), parts[start,])
+
+    def open_findings(self) -> list[Finding]:
+        """Those that are not closed."""
+        return [finding for episodes in self._episodes.values() for finding in episodes.open.values()]
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """All that is remembered, but what `plain` has: `restore` takes it up again."""
+        memories = {
+            f"{_MEMORY}/{detector}/{name}": frame
+            for detector, memory in self._memories.items()
+            for name, frame in memory.items()
+        }
+        known = self._contacts
+        contacts = {"known": known.known, "enis": known.enis, "owned": known.owned.rename("owned").to_frame()}
+        return {
+            **{f"{_CONTACTS}/{name}": frame for name, frame in contacts.items()}, **memories,
+            _OPEN: as_frame(self.open_findings()),
+        }  # fmt: skip
+
+    def plain(self) -> dict[str, object]:
+        """The rest, as JSON can have it."""
+        return {"over": {name: episodes.over for name, episodes in self._episodes.items()}}
+
+    def restore(self, frames: Mapping[str, pl.DataFrame], plain: Mapping[str, Any]) -> None:
+        """Go on from what was remembered. A frame that has no rows may be left out.
+
+        A detector that is new, or remembers other columns than it did, begins anew.
+        """
+        none = Contacts.none()
+        self._contacts = Contacts(
+            frames.get(f"{_CONTACTS}/known", none.known), none.fresh, frames.get(f"{_CONTACTS}/enis", none.enis),
+            frames.get(f"{_CONTACTS}/owned", none.owned.rename("owned").to_frame()).get_column("owned"),
+        )  # fmt: skip
+        for one in self.detectors:
+            mine = {name: frames.get(f"{_MEMORY}/{one.name}/{name}", empty) for name, empty in one.empty().items()}
+            if all(mine[name].schema == empty.schema for name, empty in one.empty().items()):
+                self._memories[one.name] = mine
+        for finding in of_frame(frames.get(_OPEN, as_frame([]))):
+            if finding.detector in self._episodes:
+                self._episodes[finding.detector].open[finding.about] = finding
+        for name, over in plain["over"].items():
+            if name in self._episodes:
+                self._episodes[name].over = over
 
     @property
     def over(self) -> int:

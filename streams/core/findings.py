@@ -8,10 +8,11 @@ the finding is about and of the episode's first second: whoever sees the same ag
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import orjson
 import polars as pl
 
 SEVERITIES = ("informational", "low", "medium", "high", "critical")
@@ -75,6 +76,40 @@ class Finding:
     def about(self) -> tuple[object, ...]:
         """What an episode is told apart by."""
         return tuple(getattr(self, name) for name in ABOUT)
+
+
+FINDINGS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "id": pl.String, "detector": pl.String, **ABOUT, "severity": pl.Int64, "first": pl.Int64, "last": pl.Int64,
+    "detected": pl.Int64, "count": pl.Int64, "updates": pl.Int64, "sentence": pl.String, "evidence": pl.String,
+    "closed": pl.Boolean,
+}  # fmt: skip
+"""Findings as a frame."""
+
+
+def as_object(finding: Finding) -> dict[str, object]:
+    """As a SIEM gets it, and `analyze --json` has it: for JSON. Times in epoch seconds."""
+    return {
+        "id": finding.id, "detector": finding.detector, "severity": SEVERITIES[finding.severity],
+        "first_seen": finding.first, "last_seen": finding.last, "detected": finding.detected, "eni": finding.eni,
+        "source": finding.source, "target": finding.target, "port": finding.port, "protocol": finding.protocol,
+        "count": finding.count, "updates": finding.updates, "closed": finding.closed, "sentence": finding.sentence,
+        "evidence": orjson.loads(finding.evidence),
+    }  # fmt: skip
+
+
+def render(finding: Finding) -> bytes:
+    """`as_object` as JSON."""
+    return orjson.dumps(as_object(finding))
+
+
+def as_frame(findings: Iterable[Finding]) -> pl.DataFrame:
+    """A row each (columns: FINDINGS), in their order."""
+    return pl.DataFrame([vars(finding) for finding in findings], schema=FINDINGS, orient="row")
+
+
+def of_frame(frame: pl.DataFrame) -> list[Finding]:
+    """What `as_frame` was given."""
+    return [Finding(**row) for row in frame.iter_rows(named=True)]
 
 
 def finding_id(detector: str, about: tuple[object, ...], first: int) -> str:

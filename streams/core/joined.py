@@ -29,14 +29,15 @@ class Piece:
     message: RawMessage
     fmt: Format | None
     body: bytes
+    begins: bool = False
 
     @classmethod
-    def of(cls, offset: int, message: RawMessage) -> Piece:
-        """A message that may be joined to others."""
+    def of(cls, offset: int, message: RawMessage, *, begins: bool = False) -> Piece:
+        """A message that may be joined to others. begins: a block (core.blocks) begins with it."""
         if message.error is not None:
-            return cls(offset, message, None, message.value)
+            return cls(offset, message, None, message.value, begins)
         top, body = top_header(message.value)
-        return cls(offset, message, top or named_format(message.format), body)
+        return cls(offset, message, top or named_format(message.format), body, begins)
 
     @property
     def headers(self) -> int:

@@ -34,10 +34,11 @@ from tests.core.traffic import (
     shown,
     wild_lines,
 )
+from tests.core.watched import blocks, findings
 
 VERSIONS = st.sampled_from((2, 5))
 ASSIGNS: st.SearchStrategy[Assign] = st.sampled_from(("start", "end", "spread"))
-SMALL = Policy(lateness=240, retained=3, eni_keys=5, port_keys=6, key_ttl=600, origins=1)
+SMALL = Policy(lateness=240, retained=3, eni_keys=5, port_keys=6, key_ttl=600, origins=1, watched=True, block_lines=4)
 """Limits that a dozen messages reach: panes expire, records are late, keys go over budget and out of date."""
 
 CHANGES: tuple[Callable[[RawMessage], RawMessage], ...] = (
@@ -266,11 +267,13 @@ class Worker:
     log: Offsets
     policy: Policy
     summaries: list[Summary] = field(default_factory=list)
+    blocks: list[Summary] = field(default_factory=list)
     store: dict[str, bytes] = field(default_factory=dict)
     folded: list[Folded] = field(default_factory=list)
     position: int = 0
     acknowledged: int = 0
     _unsafe: list[Summary] = field(default_factory=list)
+    _unsafe_blocks: list[Summary] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.state = RawPartition(0, self.policy)
@@ -281,11 +284,13 @@ class Worker:
 
     def summarise(self) -> None:
         self._unsafe += sorted(self.state.summaries(SUMMARY_PARTITIONS), key=lambda one: (one.key, one.partition))
+        self._unsafe_blocks += self.state.whole_blocks(SUMMARY_PARTITIONS)
 
     def checkpoint(self, broken: st.DataObject | None = None) -> None:
         """Write the rows of the first set, then those of the second; broken: only some of one of them."""
         self.summaries += self._unsafe
-        self._unsafe = []
+        self.blocks += self._unsafe_blocks
+        self._unsafe, self._unsafe_blocks = [], []
         rows, settling = self.state.checkpoint()
         whole = broken is None or broken.draw(st.booleans())
         self._write(rows if whole else _some(rows, broken))
@@ -297,7 +302,8 @@ class Worker:
     def crash(self, data: st.DataObject) -> None:
         """Start again from what is stored, from the acknowledged offset or before."""
         self.summaries += data.draw(st.lists(st.sampled_from(self._unsafe), unique_by=id)) if self._unsafe else []
-        self._unsafe = []
+        self.blocks += self._unsafe_blocks[: data.draw(st.integers(0, len(self._unsafe_blocks)))]
+        self._unsafe, self._unsafe_blocks = [], []
         self.position = data.draw(st.integers(max(0, self.acknowledged - 2), self.acknowledged))
         self.state = RawPartition(0, self.policy, combine.newest({"": self.store}))
 
@@ -347,6 +353,8 @@ def test_a_crash_between_any_two_writes_changes_nothing(
     _live(mortal, data)
 
     assert contents(mortal.state) == contents(steady.state)
+    assert blocks(mortal.blocks) == blocks(steady.blocks)
+    assert findings(mortal.blocks) == findings(steady.blocks)
     assert _letters(mortal.folded) == _letters(steady.folded)
     one, other = Roll(), Roll()
     one.take(mortal.summaries)
@@ -381,9 +389,11 @@ def test_what_a_crash_leaves_behind_is_cleared(data: st.DataObject, messages: li
     worker.log.append((len(messages) * 700, messages[-1]))
 
     worker.fold(1)
+    worker.summarise()
     for _ in range(2):
         worker.checkpoint()
 
+    assert sum(name.startswith("talks/") for name in worker.store) <= 1
     names = {name for name in worker.store if name.startswith("pane/")}
     assert names == {f"pane/{start}" for start in worker.state.panes}
     assert sum(name.startswith(("history/", "known/")) for name in worker.store) <= 4

@@ -21,6 +21,7 @@ from streams.core.parse import REASONS
 from streams.core.raw import SOURCES, RawMessage
 from streams.core.roll import SummaryPartition
 from streams.core.tables import ENI, PORT
+from streams.core.watching import Figures
 from streams.metrics import METRICS, Exposition, Instruments, Snapshot
 from tests.core.traffic import ARRIVAL, OWN, T0, Flow, count, examples, message
 
@@ -59,6 +60,12 @@ def _scrape(snapshot: Snapshot, exposition: Exposition | None = None) -> Scrape:
     return Scrape((exposition or _exposition()[1]).render(snapshot).decode())
 
 
+WATCHED = Figures(
+    opened={("port-scan", "medium"): 2}, active={("port-scan", "medium"): 1}, suppressed={("beacon",): 1}, over=3,
+    late=4, closed=T0,
+)  # fmt: skip
+
+
 def _snapshot(raw: Sequence[RawPartition], partitions: int = 2) -> Snapshot:
     """As the worker takes it."""
     rolled = [SummaryPartition(900) for _ in range(partitions)]
@@ -74,6 +81,7 @@ def _snapshot(raw: Sequence[RawPartition], partitions: int = 2) -> Snapshot:
         closed_before={n: state.clock.closed_before() for n, state in enumerate(rolled)},
         panes={n: len(state.pane_starts()) for n, state in enumerate(rolled)},
         tabled={n: int(one["eni"].get_column("flows").sum()) for n, one in enumerate(totals)},
+        watched={0: WATCHED},
         ready=True,
     )
 
@@ -290,11 +298,13 @@ def test_a_restarted_worker_goes_on_where_it_was() -> None:
         for raw, roll in ((state, rolled), (again, restarted))
     ]
 
-    assert _without_created(scrapes[0].samples) == _without_created(scrapes[1].samples)
+    assert _counted(scrapes[0].samples) == _counted(scrapes[1].samples)
 
 
-def _without_created(samples: dict[str, dict[Labels, float]]) -> dict[str, dict[Labels, float]]:
-    return {name: series for name, series in samples.items() if not name.endswith("_created")}
+def _counted(samples: dict[str, dict[Labels, float]]) -> dict[str, dict[Labels, float]]:
+    """Without what a process says of itself."""
+    own = ("_created", "python_blocks")
+    return {name: series for name, series in samples.items() if not name.endswith(own)}
 
 
 def test_a_scrape_before_anything_happened_is_empty_but_readable() -> None:

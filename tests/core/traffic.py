@@ -392,6 +392,9 @@ def run(
     return Run(states, roll, letters)
 
 
+_NAMED_BY_OFFSETS = ("slots", "unsent", "rows", "cut", "block")
+
+
 def contents(state: RawPartition) -> dict[str, object]:
     """All that a raw partition says, in a form that compares: counters, rows of panes and history, what is known.
 
@@ -399,7 +402,7 @@ def contents(state: RawPartition) -> dict[str, object]:
     tells them.
     """
     seen = {name: frame.drop("seen") if name == "info" else frame for name, frame in state.known.frames().items()}
-    meta = {name: value for name, value in vars(state.meta).items() if name not in ("slots", "unsent", "rows")}
+    meta = {name: value for name, value in vars(state.meta).items() if name not in _NAMED_BY_OFFSETS}
     return {
         "meta": {name: +value if isinstance(value, Counter) else value for name, value in meta.items()},
         "panes": {start: _told(pane.value(), state) for start, pane in state.panes.items()},

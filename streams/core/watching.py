@@ -1,0 +1,262 @@
+"""The state of one watching partition: blocks of conversations in, findings out.
+
+Minutes close by the watermarks that blocks carry, and detectors see each once, in order. What is saved is what they
+remember, and the offset of the message before the first one that is still needed: a restart reads on from there, and
+passes over the minutes that were seen. So nothing is saved of conversations that wait, and the same messages give the
+same findings, whoever reads them and however often.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import orjson
+import polars as pl
+
+from streams.core import conversations, tables
+from streams.core.blocks import TALKS
+from streams.core.conversations import PANE_SECONDS
+from streams.core.detection import Detector, Watch
+from streams.core.findings import SEVERITIES, Finding
+from streams.core.ledger import HoleError, Rows, Written
+from streams.core.panes import Clock
+from streams.core.suppression import Suppression, suppressed_by
+
+_STAMP = "stamp"
+_SLICE = 100_000
+"""Rows of a frame in one message of the changelog."""
+
+Pair = tuple[str, str]
+"""Detector and severity."""
+
+
+@dataclass
+class _Waiting:
+    stamp: int
+    offset: int
+    talks: pl.DataFrame
+
+
+@dataclass
+class Counts:
+    """Totals since the beginning. opened: findings by detector and severity, suppressed ones too; suppressed: those by
+    detector. late: records whose minute was closed when they came.
+    """
+
+    opened: Counter[Pair] = field(default_factory=Counter)
+    suppressed: Counter[str] = field(default_factory=Counter)
+    late: int = 0
+
+    def plain(self) -> dict[str, object]:
+        """As JSON can have it."""
+        opened = [[*pair, count] for pair, count in self.opened.items()]
+        return {"opened": opened, "suppressed": self.suppressed, "late": self.late}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, object]) -> Counts:
+        """What `plain` gave."""
+        opened = cast("list[tuple[str, str, int]]", plain["opened"])
+        return cls(
+            Counter({(detector, severity): count for detector, severity, count in opened}),
+            Counter(cast("dict[str, int]", plain["suppressed"])), cast("int", plain["late"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a scrape shows, taken when a minute closed. active: open findings by detector and severity. suppressed: by
+    detector. over: see core.findings. closed: epoch seconds. The rest: see Counts.
+    """
+
+    opened: Mapping[Pair, int] = field(default_factory=dict)
+    active: Mapping[Pair, int] = field(default_factory=dict)
+    suppressed: Mapping[tuple[str], int] = field(default_factory=dict)
+    over: int = 0
+    late: int = 0
+    closed: int = 0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """sources: raw partitions; no minute closes before each one has said something. lateness: seconds.
+
+    most_waiting: conversations that wait for their minute to close; with more, the oldest one is closed, whoever is
+    behind.
+    """
+
+    detectors: Sequence[Detector]
+    suppressions: Sequence[Suppression]
+    sources: int
+    lateness: int
+    most_waiting: int = 2_000_000
+
+
+class WatchingPartition:
+    """See the file's rule. stamp: the offset of the last message that was taken. figures: replaced, never changed."""
+
+    def __init__(self, setup: Setup, rows: Mapping[str, bytes] | None = None) -> None:
+        """Start from `rows` (name -> value, as `checkpoint` gave them), or from nothing. Raises ValueError."""
+        self.setup = setup
+        self.clock = Clock(setup.lateness)
+        self.counts = Counts()
+        self.closed = 0
+        self.stamp = -1
+        self._heard = set[int]()
+        self._waiting: dict[str, _Waiting] = {}
+        self._applied = -1
+        self._saves = 0
+        self._unsaved = False
+        self._slots: list[list[str]] = [[], []]
+        self.watch = Watch(setup.detectors)
+        self.figures = Figures()
+        if rows:
+            self._restore(dict(rows))
+
+    def apply(self, name: str, value: bytes, offset: int) -> list[Finding]:
+        """Take a block; gives the findings that open, change or close with the minutes that it closes.
+
+        Raises ValueError: not ours.
+        """
+        self.stamp = max(self.stamp, offset)
+        head, frames = tables.decode(value)
+        source, stamp, watermark = (head.get(key) for key in ("source", "stamp", "watermark"))
+        talks = frames.get(TALKS)
+        if not (isinstance(source, int) and isinstance(stamp, int) and talks is not None):
+            raise ValueError("not a block of conversations")
+        if talks.schema != conversations.SCHEMA:
+            raise ValueError("a block with other columns: written by another release")
+        self._heard.add(source)
+        self._wait(name, _Waiting(stamp, offset, talks))
+        if isinstance(watermark, int):
+            self.clock.advance(source, watermark, idle=bool(head.get("idle")))
+        return self._close()
+
+    def checkpoint(self) -> tuple[Rows, Rows]:
+        """What changed since the last call: (rows, which are written under names that the last ones do not have; what
+        to write once they are safe). Nothing, where no minute has closed: what waits is read again.
+        """
+        if not self._unsaved:
+            return {}, {}
+        self._unsaved, self._saves = False, self._saves + 1
+        slot = self._saves % 2
+        rows = {
+            f"{slot}/{name}/{start // _SLICE}": tables.encode({_STAMP: self._saves}, {name: part})
+            for name, frame in self.watch.frames().items()
+            for start in range(0, frame.height, _SLICE)
+            for part in [frame.slice(start, _SLICE)]
+        }
+        stale = [name for name in self._slots[slot] if name not in rows]
+        self._slots[slot] = list(rows)
+        return rows, {**dict.fromkeys(stale), _STAMP: self._stamp_row(list(rows))}
+
+    # -- in --------------------------------------------------------------------------------------------------------
+
+    def _wait(self, name: str, new: _Waiting) -> None:
+        """Of a block that comes again, the one that has come further. Minutes that were seen are seen once."""
+        old = self._waiting.get(name)
+        if old is not None and new.stamp < old.stamp:
+            return
+        open_ = pl.col("pane") >= self.closed
+        if new.offset > self._applied:
+            self.counts.late += conversations.records(new.talks.filter(~open_))
+        new.talks = new.talks.filter(open_)
+        self._waiting[name] = new
+
+    def _close(self) -> list[Finding]:
+        limit = self._limit()
+        if limit <= self.closed:
+            return self._forced()
+        return self._closed_before(limit)
+
+    def _limit(self) -> int:
+        """Minutes that end by then are over."""
+        before = self.clock.closed_before() if len(self._heard) >= self.setup.sources else None
+        return 0 if before is None else before - before % PANE_SECONDS
+
+    def _forced(self) -> list[Finding]:
+        """Memory is bounded: one raw partition that nobody reads must not hold back the others for ever."""
+        waiting = [one.talks for one in self._waiting.values() if one.talks.height]
+        if sum(talks.height for talks in waiting) <= self.setup.most_waiting:
+            return []
+        oldest = min(cast("int", talks.get_column("pane").min()) for talks in waiting)
+        return self._closed_before(oldest + PANE_SECONDS)
+
+    def _closed_before(self, limit: int) -> list[Finding]:
+        over = pl.col("pane") < limit
+        talks = conversations.merged([one.talks.filter(over) for one in self._waiting.values()])
+        for one in self._waiting.values():
+            one.talks = one.talks.filter(~over)
+        self._waiting = {name: one for name, one in self._waiting.items() if one.talks.height}
+        self.closed, self._unsaved = limit, True
+        findings = list(self._told(self.watch.see_all(talks)))
+        self.figures = self._figures()
+        return findings
+
+    def _figures(self) -> Figures:
+        active = Counter((one.detector, SEVERITIES[one.severity]) for one in self.watch.open_findings())
+        suppressed = {(detector,): count for detector, count in self.counts.suppressed.items() if count}
+        return Figures(dict(self.counts.opened), active, suppressed, self.watch.over, self.counts.late, self.closed)
+
+    def _told(self, findings: Iterator[Finding]) -> Iterator[Finding]:
+        """Those that nobody suppresses; all are counted."""
+        for finding in findings:
+            hidden = suppressed_by(finding, self.setup.suppressions) is not None
+            if finding.updates == 1 and not finding.closed:
+                self.counts.opened[finding.detector, SEVERITIES[finding.severity]] += 1
+                self.counts.suppressed[finding.detector] += hidden
+            if not hidden:
+                yield finding
+
+    # -- out, and back ----------------------------------------------------------------------------------------------
+
+    def _stamp_row(self, names: list[str]) -> bytes:
+        needed = min((one.offset for one in self._waiting.values()), default=self.stamp + 1)
+        return orjson.dumps({
+            "v": 1, "stamp": needed - 1, "applied": self.stamp, "save": self._saves, "rows": names,
+            "closed": self.closed, "heard": sorted(self._heard), "watermarks": list(self.clock.watermark.items()),
+            "idle": sorted(self.clock.idle), "counts": self.counts.plain(), "watch": self.watch.plain(),
+        })  # fmt: skip
+
+    def _restore(self, rows: dict[str, bytes]) -> None:
+        found = _stamp(rows[_STAMP])
+        self.stamp, self._applied, self._saves = found["stamp"], found["applied"], found["save"]
+        self.closed, self._heard = found["closed"], set(found["heard"])
+        self.clock.watermark, self.clock.idle = dict(found["watermarks"]), set(found["idle"])
+        self.counts = Counts.of(found["counts"])
+        self._slots[self._saves % 2] = list(found["rows"])
+        parts: dict[str, list[pl.DataFrame]] = {}
+        for name in found["rows"]:
+            for frame_name, frame in tables.decode(rows[name])[1].items():
+                parts.setdefault(frame_name, []).append(frame)
+        self.watch.restore({name: pl.concat(frames) for name, frames in parts.items()}, found["watch"])
+        self.figures = self._figures()
+
+
+def newest(written: Written) -> dict[str, bytes]:
+    """What WatchingPartition starts from: of all who wrote, the rows of the one that has come furthest.
+
+    A row `stamp` counts if all that it speaks of is there, of the same save. Raises HoleError when there is none such,
+    ValueError.
+    """
+    stamps = {writer: _stamp(rows[_STAMP]) for writer, rows in written.items() if _STAMP in rows}
+    whole = {writer: found for writer, found in stamps.items() if _holds(found, written[writer])}
+    if stamps and not whole:
+        raise HoleError("not all rows that `stamp` speaks of are there")
+    if not whole:
+        return {}
+    writer = max(whole, key=lambda one: (whole[one]["closed"], whole[one]["stamp"]))
+    return {name: written[writer][name] for name in [*whole[writer]["rows"], _STAMP]}
+
+
+def _stamp(value: bytes) -> dict[str, Any]:
+    found = orjson.loads(value)
+    if not isinstance(found, dict) or found.get("v") != 1:
+        raise ValueError("not a stamp row of version 1: written by a newer release")
+    return found
+
+
+def _holds(found: Mapping[str, Any], rows: Mapping[str, bytes]) -> bool:
+    return all(name in rows and tables.head(rows[name])[_STAMP] == found["save"] for name in found["rows"])
