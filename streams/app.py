@@ -81,6 +81,7 @@ class Running:
     instruments: Instruments
     contacts: tuple[Contact, ...]
     bridged: Reading | None
+    rulebook: tuning.Rulebook | None
     ending: Ending
 
     def ready(self) -> tuple[bool, str]:
@@ -131,13 +132,11 @@ def policy(settings: Settings) -> Policy:
     )  # fmt: skip
 
 
-def _setup(settings: Settings) -> Setup | None:
-    """What detectors run with; None: none run. Raises ConfigError."""
-    detection = settings.detection
-    if not detection.live:
-        return None
-    rules = tuning.rules(detection)
-    return Setup(rules.detectors, rules.suppressions, settings.topics.raw_partitions, detection.lateness_seconds)
+def _setup(settings: Settings, rules: tuning.Rules) -> Setup:
+    return Setup(
+        rules.detectors, rules.suppressions, settings.topics.raw_partitions, settings.detection.lateness_seconds,
+        settings.budget.conversations,
+    )  # fmt: skip
 
 
 def _format(text: str) -> Format | None:
@@ -147,12 +146,12 @@ def _format(text: str) -> Format | None:
         raise ConfigError([f"format: {problem}"]) from None
 
 
-def plan(settings: Settings) -> Plan:
-    """The worker's settings."""
+def plan(settings: Settings, rules: tuning.Rules | None) -> Plan:
+    """The worker's settings. rules: of the detectors, None: none run."""
     names = Names(settings.topics.prefix)
     return Plan(
         names=names, summary_partitions=settings.topics.summary_partitions,
-        policy=policy(settings), setup=_setup(settings),
+        policy=policy(settings), setup=_setup(settings, rules) if rules else None,
         outputs={names.anomalies: findings.render, names.anomalies_ocsf: ocsf.render, names.anomalies_ecs: ecs.render},
         conversation_partitions=settings.topics.conversation_partitions,
         flush_seconds=settings.checkpoint.summary_seconds, checkpoint_seconds=settings.checkpoint.seconds,
@@ -323,7 +322,7 @@ def files_feed(paths: Sequence[Path]) -> Feed:
 def verify(settings: Settings) -> None:
     """Refuse what is only found to be wrong when it is used: before anything starts. Raises ConfigError."""
     _format(settings.format)
-    _setup(settings)
+    tuning.rules(settings.detection)
     for arn, text in settings.ingest.formats.items():
         try:
             format_names(text)
@@ -399,13 +398,16 @@ def _assembled(settings: Settings, parts: Parts, bootstrap: str, ending: Ending)
         source = settings.bridge.broker
         topics = settings.bridge.topics
         contacts.append(Contact(source.bootstrap or bootstrap, _source_options(settings), topics))
+    rulebook = tuning.Rulebook(settings.detection) if parts.worker and settings.detection.live else None
+    planned = plan(settings, rulebook.rules if rulebook else None)
     return Running(
         bootstrap=bootstrap,
         publisher=publisher if parts.ingest or parts.bridge or parts.feed else None,
-        worker=Worker(bootstrap, settings.broker, plan(settings), instruments) if parts.worker else None,
+        worker=Worker(bootstrap, settings.broker, planned, instruments) if parts.worker else None,
         instruments=instruments,
         contacts=tuple(contacts),
         bridged=Reading() if parts.bridge else None,
+        rulebook=rulebook,
         ending=ending,
     )
 
@@ -444,6 +446,8 @@ def _work(settings: Settings, parts: Parts, running: Running, server: Server) ->
     work = [_tell_unready(running)]
     if parts.worker:
         work.append(not_for_long(running.contacts[0], _PATIENCE_SECONDS))
+    if running.rulebook:
+        work.append(_follow_rules(settings, running.rulebook, running))
     if parts.feed and running.publisher:
         work.append(parts.feed(running.publisher, settings))
     if parts.bridge and running.publisher:
@@ -461,6 +465,22 @@ async def not_for_long(contact: Contact, seconds: float) -> None:
         f"Kafka at {contact.bootstrap} has not answered for {seconds:.0f} s; "
         "nothing is lost, the next start waits for it and goes on from the last checkpoint"
     )
+
+
+async def _follow_rules(settings: Settings, rulebook: tuning.Rulebook, running: Running) -> None:
+    """Detectors go by the files as they are; an edit that can't be right is told, and changes nothing."""
+    while running.worker:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            changed = await asyncio.to_thread(rulebook.changed)
+        except ConfigError as problem:
+            log.warning("rules refused, those before stay in force: %s", problem)
+            running.instruments.reloaded(successful=False)
+            continue
+        if changed:
+            running.worker.renew(_setup(settings, rulebook.rules))
+            running.instruments.reloaded(successful=True)
+            log.info("rules taken: %s detectors", len(rulebook.rules.detectors))
 
 
 async def _tell_unready(running: Running) -> None:

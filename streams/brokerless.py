@@ -73,6 +73,14 @@ def detect_files(
     paths: Sequence[Path], fmt: str | None, panes: Panes, detectors: Sequence[Detector] = _ALL.detectors
 ) -> tuple[dict[str, object], list[Finding]]:
     """That object but its `findings`, and the findings: the newest word on each."""
+    analysis, found = analysed(paths, fmt, panes)
+    watch = Watch(detectors)
+    findings = last_of_each(watch.see_all(analysis.talks())) if detectors else []
+    return {**analysis.report(), "passed_over": watch.over, "files": list(found.values())}, findings
+
+
+def analysed(paths: Sequence[Path], fmt: str | None, panes: Panes) -> tuple[Analysis, dict[str, dict[str, object]]]:
+    """All that is in the files; and of each file its path, lines, error."""
     analysis = Analysis(panes.seconds, panes.assign, panes.max_span_seconds)
     all_files = files(paths)
     found: dict[str, dict[str, object]] = {
@@ -86,9 +94,7 @@ def detect_files(
         else:
             analysis.add_undecodable(read.error or "undecodable")
             entry["error"] = read.error
-    watch = Watch(detectors)
-    findings = last_of_each(watch.see_all(analysis.talks())) if detectors else []
-    return {**analysis.report(), "passed_over": watch.over, "files": list(found.values())}, findings
+    return analysis, found
 
 
 def write_json(report: Mapping[str, object]) -> bytes:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar, cast
 import click
 from rich.console import Console
 
-from streams import app, brokerless, detection, settings, tuning
+from streams import app, brokerless, cases, curve, detection, settings, tuning
 from streams.agents.changelog import StateError
 from streams.core.deadletter import UNKNOWN, Wanted
 from streams.core.evaluation import evaluate as judge
@@ -299,20 +299,35 @@ def analyze(config: Path | None, *, as_json: bool, no_findings: bool, paths: Seq
 @cli.command()
 @_settings_flags("format")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
+@click.option("--curve", "name", metavar="DETECTOR.SETTING", help="What that threshold is worth at other values.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="With --curve: draw it there, as PNG.")
 @click.argument("flows", type=click.Path(path_type=Path, exists=True))
 @click.argument("truth", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def evaluate(config: Path | None, *, as_json: bool, flows: Path, truth: Path, **flags: str) -> None:
+def evaluate(  # noqa: PLR0913 - what a command line has
+    config: Path | None, *, as_json: bool, name: str | None, plot: Path | None, flows: Path, truth: Path, **flags: str
+) -> None:
     """Measure the detectors on traffic whose truth is known.
 
     FLOWS is a file or folder of flow logs. TRUTH has an episode a line, a JSON object: kind, start, end (epoch
     seconds), attacker, victim, eni.
     """
+    if plot and not name:
+        raise click.UsageError("--plot draws what --curve DETECTOR.SETTING measures")
     loaded = _load(config, **flags)
     try:
         episodes = detection.read_truth(truth)
     except ValueError as problem:
         raise click.BadParameter(str(problem), param_hint="TRUTH") from None
     detectors = tuning.rules(loaded.detection).detectors
+    if name:
+        one, setting = curve.threshold(name, detectors)
+        analysis, _ = brokerless.analysed([flows], loaded.format or None, loaded.panes)
+        points, now = list(curve.curve(analysis.talks(), one, setting, episodes)), getattr(one.settings, setting)
+        with _to_a_pipe():
+            curve.show(name, now, points, Console())
+        if plot:
+            curve.draw(name, now, points, plot)
+        return
     report, findings = brokerless.detect_files([flows], loaded.format or None, loaded.panes, detectors)
     found = judge(findings, episodes, *detection.days_of(report))
     with _to_a_pipe():
@@ -346,6 +361,25 @@ def explain_detector(name: str) -> None:
         raise click.BadParameter(detection.unknown(name), param_hint="NAME")
     with _to_a_pipe():
         click.echo(detection.explained(found))
+
+
+@detectors.command("test")
+@_settings_flags("format")
+@click.argument("cases_file", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def try_detectors(config: Path | None, *, cases_file: Path, **flags: str) -> None:
+    """Try the detectors, as they are set, on cases of your own.
+
+    FILE is YAML: a list under `cases`, each with detector, what, fires (true or false) and lines. Exit code 1: a case
+    does not hold.
+    """
+    loaded = _load(config, **flags)
+    detectors = tuning.rules(loaded.detection).detectors
+    given = cases.read_cases(cases_file, detectors)
+    outcomes = list(cases.tried(given, detectors, parse_format(loaded.format) if loaded.format else None))
+    with _to_a_pipe():
+        cases.show(outcomes, Console())
+    if not all(one.holds for one in outcomes):
+        sys.exit(1)
 
 
 # -- dead letters -----------------------------------------------------------------------------------------------------

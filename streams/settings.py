@@ -314,6 +314,9 @@ class Budget(Section):
     key_ttl_seconds: Positive = Field(
         86_400, description="A key silent for so long leaves the tables: what it counted is in the row `expired` then."
     )
+    conversations: Positive = Field(
+        1_000_000, description="Conversations that wait for their minute to close, for detectors; else it closes early."
+    )
     origins: Positive = Field(262_144, description="Raw messages remembered, to drop repeats; the oldest go first.")
 
     def problems(self) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from streams.changed import State, state
 from streams.core.contacts import TCP, UDP
 from streams.core.detection import Detector
 from streams.core.suppression import Suppression
@@ -32,6 +33,37 @@ class Rules:
 
     detectors: Sequence[Detector] = DETECTORS
     suppressions: Sequence[Suppression] = ()
+
+
+class Rulebook:
+    """The rules as the settings' files have them, read again when one of those changes."""
+
+    def __init__(self, given: Detection) -> None:
+        """Raises ConfigError as `rules` does."""
+        self._given = given
+        self.rules = rules(given)
+        self._seen = self._states()
+
+    def changed(self) -> bool:
+        """Whether a file has changed since the last call; `rules` are the new ones then.
+
+        Raises ConfigError, once for each edit: it is refused, `rules` stay what they were.
+        """
+        states = self._states()
+        if states == self._seen:
+            return False
+        self._seen = states
+        self.rules = rules(self._given)
+        self._seen = self._states()  # with the lists that are named now
+        return True
+
+    def _states(self) -> dict[Path, State]:
+        given = self._given
+        lists = [
+            Path(path) for one in self.rules.detectors if one.name == KNOWN_BAD.name for path in one.settings.lists
+        ]
+        files = [path for path in (given.detectors, given.policy, given.suppressions, *lists) if path is not None]
+        return {path: state(path) for path in files}
 
 
 def rules(given: Detection) -> Rules:

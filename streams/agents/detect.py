@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Detect:
-    """agents.loop.State over watching partitions. outputs: Faust topics, each with the form of findings on it."""
+    """agents.loop.State over watching partitions.
+
+    setup: may be replaced at any time. outputs: Faust topics, each with the form of findings on it.
+    """
 
     setup: Setup
     outputs: Sequence[tuple[Any, Render]]
@@ -35,7 +38,7 @@ class Detect:
         return [
             Outgoing(topic, None, finding.id.encode(), render(finding))
             for event in events
-            for finding in self._take(state, event)
+            for finding in (*self._renewed(state), *self._take(state, event))
             for topic, render in self.outputs
         ]
 
@@ -51,6 +54,10 @@ class Detect:
     def stamp(self, state: WatchingPartition) -> int:
         """The last offset that the state has taken."""
         return state.stamp
+
+    def _renewed(self, state: WatchingPartition) -> list[Finding]:
+        """By the rules that are in force now."""
+        return state.renew(self.setup) if state.setup is not self.setup else []
 
     def _take(self, state: WatchingPartition, event: Event) -> list[Finding]:
         """A message that is not ours is counted and passed over: it holds no conversations."""

@@ -118,6 +118,7 @@ class Worker:
             plan.checkpoint_seconds, plan.checkpoint_seconds, Inbox(_RAW_BYTES, _SUMMARIES),
         )  # fmt: skip
         self._loops: list[Loop[Any]] = [self.combine, self.roll]
+        self._detecting: Detect | None = None
         self.detect = self._detect(plan.setup) if plan.setup else None
         for loop, channel in zip(self._loops, (raw, summaries, conversations), strict=False):
             self._agent(loop, channel)
@@ -131,13 +132,19 @@ class Worker:
             (topic(name, value_serializer="raw", key_serializer="raw"), render) for name, render in plan.outputs.items()
         ]
         thread = ThreadPoolExecutor(1, thread_name_prefix="detect")
+        self._detecting = Detect(setup, outputs, self._instruments)
         loop: Loop[WatchingPartition] = Loop(
             "detect", names.conversations, topic(names.detect_changelog), self,
-            Detect(setup, outputs, self._instruments), thread, self._instruments,
+            self._detecting, thread, self._instruments,
             plan.checkpoint_seconds, plan.checkpoint_seconds, Inbox(_RAW_BYTES, _BLOCKS),
         )  # fmt: skip
         self._loops.append(loop)
         return loop
+
+    def renew(self, setup: Setup) -> None:
+        """Detectors go on by other rules, from the next minute that closes."""
+        if self._detecting:
+            self._detecting.setup = setup
 
     async def start(self) -> None:
         """Join the group and begin. The topics must exist. Raises BrokerError, StateError."""

@@ -593,7 +593,7 @@ class RawPartition:
         block = self.blocks.get(first, Block())
         talks = block.told(self.known.owners) if idle else block.value()[TALKS]
         head = {
-            "row": f"{TALKS}/{first}", "source": self.partition, "stamp": block.stamp, "idle": idle,
+            "row": f"{TALKS}/{first}", "source": self.partition, "first": first, "stamp": block.stamp, "idle": idle,
             "watermark": self.meta.watermark if idle else block.watermark,
         }  # fmt: skip
         parts = talks.with_columns(tables.destination(tables.ENI, partitions).alias("_to")).partition_by(

@@ -8,7 +8,7 @@ directions told) and all contacts (core.contacts), its memory (frames by name) a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import polars as pl
@@ -103,6 +103,16 @@ class Watch:
         """Nothing was seen yet."""
         self._memories = {one.name: one.empty() for one in self.detectors}
         self._episodes = {one.name: Episodes(one.name, one.cool_down) for one in self.detectors}
+
+    def renew(self, detectors: Sequence[Detector]) -> list[Finding]:
+        """Go on with other detectors or settings; gives the findings of those that are gone, closed."""
+        frames, plain = self.frames(), self.plain()
+        names = {one.name for one in detectors}
+        gone = [replace(one, closed=True) for one in self.open_findings() if one.detector not in names]
+        self.detectors = detectors
+        self.__post_init__()
+        self.restore(frames, plain)
+        return gone
 
     def see(self, start: int, talks: pl.DataFrame) -> list[Finding]:
         """Findings that a minute opens, changes or closes."""

@@ -136,6 +136,39 @@ def _delays(episodes: Iterable[Episode], findings: Sequence[Finding]) -> Iterato
             yield max(0, min(told) - episode.start)
 
 
+@dataclass(frozen=True)
+class Point:
+    """A detector with one of its settings at `value`. true, false: findings that fit an episode, that fit none.
+
+    caught: of `episodes`, those of the kinds that the detector is there for.
+    """
+
+    value: float
+    episodes: int
+    caught: int
+    true: int
+    false: int
+
+    @property
+    def recall(self) -> float:
+        """The part of the episodes that is caught; of none: none."""
+        return self.caught / self.episodes if self.episodes else 0.0
+
+    @property
+    def precision(self) -> float:
+        """The part of the findings that is true; of none: all."""
+        told = self.true + self.false
+        return self.true / told if told else 1.0
+
+
+def point(value: float, detector: str, findings: Sequence[Finding], truth: Sequence[Episode]) -> Point:
+    """What one detector's findings are worth."""
+    mine = [one for one in truth if detector in detectors_for(one.kind)]
+    caught = sum(any(is_about(finding, episode) for finding in findings) for episode in mine)
+    true = sum(any(is_about(finding, episode) for episode in truth) for finding in findings)
+    return Point(value, len(mine), caught, true, len(findings) - true)
+
+
 _Z = 1.959964
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 import polars as pl
@@ -26,7 +26,7 @@ from streams.core.panes import Clock
 from streams.core.suppression import Suppression, suppressed_by
 
 _STAMP = "stamp"
-_SLICE = 100_000
+_SLICE = 20_000
 """Rows of a frame in one message of the changelog."""
 
 Pair = tuple[str, str]
@@ -35,9 +35,19 @@ Pair = tuple[str, str]
 
 @dataclass
 class _Waiting:
+    """Of a block, the conversations whose minute is open. offset: of its message."""
+
     stamp: int
     offset: int
     talks: pl.DataFrame
+
+
+class _Told(NamedTuple):
+    """The last block of a raw partition: the offset that it begins with, how far it goes, its records."""
+
+    first: int = -2
+    stamp: int = -1
+    records: int = 0
 
 
 @dataclass
@@ -91,7 +101,7 @@ class Setup:
     suppressions: Sequence[Suppression]
     sources: int
     lateness: int
-    most_waiting: int = 2_000_000
+    most_waiting: int = 1_000_000
 
 
 class WatchingPartition:
@@ -104,9 +114,8 @@ class WatchingPartition:
         self.counts = Counts()
         self.closed = 0
         self.stamp = -1
-        self._heard = set[int]()
+        self._last: dict[int, _Told] = {}
         self._waiting: dict[str, _Waiting] = {}
-        self._applied = -1
         self._saves = 0
         self._unsaved = False
         self._slots: list[list[str]] = [[], []]
@@ -122,17 +131,22 @@ class WatchingPartition:
         """
         self.stamp = max(self.stamp, offset)
         head, frames = tables.decode(value)
-        source, stamp, watermark = (head.get(key) for key in ("source", "stamp", "watermark"))
-        talks = frames.get(TALKS)
-        if not (isinstance(source, int) and isinstance(stamp, int) and talks is not None):
+        source, first, stamp = (head.get(key) for key in ("source", "first", "stamp"))
+        watermark, talks = head.get("watermark"), frames.get(TALKS)
+        if not (isinstance(source, int) and isinstance(first, int) and isinstance(stamp, int)) or talks is None:
             raise ValueError("not a block of conversations")
         if talks.schema != conversations.SCHEMA:
             raise ValueError("a block with other columns: written by another release")
-        self._heard.add(source)
+        self._count_late(name, source, _Told(first, stamp, conversations.records(talks)), talks)
         self._wait(name, _Waiting(stamp, offset, talks))
         if isinstance(watermark, int):
             self.clock.advance(source, watermark, idle=bool(head.get("idle")))
         return self._close()
+
+    def renew(self, setup: Setup) -> list[Finding]:
+        """Go on by other rules, from the next minute on; gives the findings of detectors that are gone, closed."""
+        self.setup, self._unsaved = setup, True
+        return self.watch.renew(setup.detectors)
 
     def checkpoint(self) -> tuple[Rows, Rows]:
         """What changed since the last call: (rows, which are written under names that the last ones do not have; what
@@ -154,15 +168,24 @@ class WatchingPartition:
 
     # -- in --------------------------------------------------------------------------------------------------------
 
+    def _count_late(self, name: str, source: int, new: _Told, talks: pl.DataFrame) -> None:
+        """Records of closed minutes, but for those that were there before: a block comes again, or comes further."""
+        last = self._last.setdefault(source, _Told())
+        if new[:2] <= last[:2]:
+            return
+        late = conversations.records(talks.filter(pl.col("pane") < self.closed))
+        if new.first == last.first:
+            waits = self._waiting.get(name)
+            late -= last.records - (conversations.records(waits.talks) if waits else 0)
+        self.counts.late += late
+        self._last[source] = new
+
     def _wait(self, name: str, new: _Waiting) -> None:
         """Of a block that comes again, the one that has come further. Minutes that were seen are seen once."""
         old = self._waiting.get(name)
         if old is not None and new.stamp < old.stamp:
             return
-        open_ = pl.col("pane") >= self.closed
-        if new.offset > self._applied:
-            self.counts.late += conversations.records(new.talks.filter(~open_))
-        new.talks = new.talks.filter(open_)
+        new.talks = new.talks.filter(pl.col("pane") >= self.closed)
         self._waiting[name] = new
 
     def _close(self) -> list[Finding]:
@@ -173,7 +196,7 @@ class WatchingPartition:
 
     def _limit(self) -> int:
         """Minutes that end by then are over."""
-        before = self.clock.closed_before() if len(self._heard) >= self.setup.sources else None
+        before = self.clock.closed_before() if len(self._last) >= self.setup.sources else None
         return 0 if before is None else before - before % PANE_SECONDS
 
     def _forced(self) -> list[Finding]:
@@ -214,16 +237,17 @@ class WatchingPartition:
 
     def _stamp_row(self, names: list[str]) -> bytes:
         needed = min((one.offset for one in self._waiting.values()), default=self.stamp + 1)
+        last = [[source, *told] for source, told in self._last.items()]
         return orjson.dumps({
-            "v": 1, "stamp": needed - 1, "applied": self.stamp, "save": self._saves, "rows": names,
-            "closed": self.closed, "heard": sorted(self._heard), "watermarks": list(self.clock.watermark.items()),
-            "idle": sorted(self.clock.idle), "counts": self.counts.plain(), "watch": self.watch.plain(),
+            "v": 1, "stamp": needed - 1, "save": self._saves, "rows": names, "closed": self.closed, "last": last,
+            "watermarks": list(self.clock.watermark.items()), "idle": sorted(self.clock.idle),
+            "counts": self.counts.plain(), "watch": self.watch.plain(),
         })  # fmt: skip
 
     def _restore(self, rows: dict[str, bytes]) -> None:
         found = _stamp(rows[_STAMP])
-        self.stamp, self._applied, self._saves = found["stamp"], found["applied"], found["save"]
-        self.closed, self._heard = found["closed"], set(found["heard"])
+        self.stamp, self._saves, self.closed = found["stamp"], found["save"], found["closed"]
+        self._last = {source: _Told(*last) for source, *last in found["last"]}
         self.clock.watermark, self.clock.idle = dict(found["watermarks"]), set(found["idle"])
         self.counts = Counts.of(found["counts"])
         self._slots[self._saves % 2] = list(found["rows"])

@@ -9,6 +9,7 @@ from streams.detectors.beacon import BEACON
 from streams.detectors.broken_dependency import BROKEN_DEPENDENCY
 from streams.detectors.brute_force import BRUTE_FORCE
 from streams.detectors.connection_flood import CONNECTION_FLOOD
+from streams.detectors.cost_surge import COST_SURGE
 from streams.detectors.distributed_scan import DISTRIBUTED_SCAN
 from streams.detectors.exfiltration import EXFILTRATION
 from streams.detectors.exposure import EXPOSURE
@@ -25,6 +26,6 @@ from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 DETECTORS: Sequence[Detector] = (
     PORT_SCAN, PORT_SWEEP, DISTRIBUTED_SCAN, BRUTE_FORCE, FLOOD, CONNECTION_FLOOD, BEACON, EXFILTRATION,
     UNUSUAL_VOLUME, NEW_SERVICE, NEW_PEER, LATERAL_MOVEMENT, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE, POLICY,
-    KNOWN_BAD,
+    KNOWN_BAD, COST_SURGE,
 )  # fmt: skip
 BY_NAME = {one.name: one for one in DETECTORS}

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from streams.changed import state
+
 log = logging.getLogger(__name__)
 
 
@@ -20,7 +22,7 @@ class AccessKeys:
         """Raises ValueError for a file without a key, or that can't be read."""
         self._given = tuple(_bytes(key) for key in keys)
         self._file = file
-        self._seen = _state(file)
+        self._seen = state(file)
         self._read = self._from_file()
         if file and not self._read:
             message = f"access_key_file: expected a file with an access key a line, found none in {file}"
@@ -39,10 +41,10 @@ class AccessKeys:
         return found and bool(key)
 
     def _reload(self) -> None:
-        state = _state(self._file)
-        if state == self._seen:
+        found = state(self._file)
+        if found == self._seen:
             return
-        self._seen = state
+        self._seen = found
         keys = self._from_file()
         if keys:
             self._read = keys
@@ -60,12 +62,3 @@ class AccessKeys:
 def _bytes(key: str) -> bytes:
     """A key as bytes, as aiohttp decodes headers."""
     return key.encode("utf-8", "surrogateescape")
-
-
-def _state(file: Path | None) -> tuple[int, int, int] | None:
-    """What changes when a file does."""
-    try:
-        found = file.stat() if file else None
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None

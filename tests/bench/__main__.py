@@ -49,9 +49,11 @@ from tests.kafka.process import Vpcflow, sums
 
 LINES = 4_000_000
 QUICK_LINES = 1_000_000
-OURS = "vpcflow"
-NAMES = (OURS, *(one.name for one in others.OTHERS), POLARS)
+OURS, DETECTING = "vpcflow", "vpcflow-detecting"
+NAMES = (OURS, DETECTING, *(one.name for one in others.OTHERS), POLARS)
 _ENI_SERIES = Budget().eni_series
+_WATCHED = {"VPCFLOW_DETECTION__LIVE": "true", "VPCFLOW_DETECTION__LATENESS_SECONDS": "120"}
+"""Most of the generated minutes close then."""
 _SCRAPE_SECONDS = 15.0
 """As Prometheus does by default: a scrape costs the worker some CPU too."""
 
@@ -97,7 +99,9 @@ async def _contest(
     turns = []
     for _ in range(options.runs):
         limit = _limit(load, chunks)
-        turn: list[Outcome] = [await _run(bootstrap, load, chunks)] if OURS in options.contenders else []
+        turn: list[Outcome] = [
+            await _run(bootstrap, load, chunks, name) for name in (OURS, DETECTING) if name in options.contenders
+        ]
         turn += [await _other(bootstrap, one, load, options.quick, found) for one in others.OTHERS if one.name in found]
         turns.append(rated([*turn, limit]))
     return summary(turns)
@@ -120,7 +124,7 @@ def _limit(load: Load, chunks: Sequence[bytes]) -> Result:
     )  # fmt: skip
 
 
-async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
+async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes], name: str) -> Result:
     """Another prefix of topics, so another group, for each run."""
     names = Names(f"bench-{uuid4().hex[:8]}")
     await fill(bootstrap, names, chunks, load.version)
@@ -129,6 +133,7 @@ async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
         # A series for each: what is summed in the row `other` could not be compared.
         "VPCFLOW_BUDGET__PORT_SERIES": "20000",
         "VPCFLOW_BUDGET__ENI_SERIES": str(max(_ENI_SERIES, load.enis)),
+        **(_WATCHED if name == DETECTING else {}),
     }
     with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=environ) as worker:
         process = psutil.Process(worker.pid)
@@ -142,12 +147,25 @@ async def _run(bootstrap: str, load: Load, chunks: Sequence[bytes]) -> Result:
                 scraped = time.monotonic()
                 worker.get("/metrics")
             await asyncio.sleep(PAUSE)
+        if name == DETECTING:
+            await _detected(worker)
         seconds, used = time.monotonic() - began, cpu(process) - before
         verified = await _verified(worker, chunks, load.version)
     return Result(
-        OURS, load.name, load.lines, round(used / load.lines * 1e6, 2),
+        name, load.name, load.lines, round(used / load.lines * 1e6, 2),
         round(load.lines / seconds), round(peak / MIB), verified,
     )  # fmt: skip
+
+
+async def _detected(worker: Vpcflow) -> None:
+    """Return when detectors have no blocks left to take."""
+    while _blocks_wait(worker):  # noqa: ASYNC110 - asks another process
+        await asyncio.sleep(PAUSE)
+
+
+def _blocks_wait(worker: Vpcflow) -> bool:
+    lags = worker.samples()["vpcflow_consumer_lag_messages"].items()
+    return any(lag for labels, lag in lags if dict(labels)["topic"].endswith(".conversations"))
 
 
 async def _verified(worker: Vpcflow, chunks: Sequence[bytes], version: Version) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -97,9 +99,25 @@ def test_an_idle_partition_tells_what_it_has_and_tells_it_again_when_it_is_whole
     names = [one.key for one in (*first, *then)]
     found = take(watching, [*first, *then])
 
+    assert watching.counts.late == 0
     assert names == [b"0/talks/0", b"0/talks/1", b"0/talks/1", b"0/talks/2"]
     assert len({one.id for one in found}) == len({one.first for one in found}) == 2
     assert all(one.count == 1 for one in found)
+
+
+def test_records_that_come_after_their_minute_was_closed_are_counted_once() -> None:
+    """An idle partition holds nobody back; what it tells then is late, and not late again when it is told again."""
+    state, watching = RawPartition(0, POLICY), watcher(sources=2, lateness=0)
+    take(watching, state.whole_blocks(1, idle=True))
+    take(watching, told(minutes(20), 1), 1)
+    state.fold([(0, minutes(3)[2])])
+    first = state.whole_blocks(1, idle=True)
+    state.fold([(1, minutes(4)[3]), (2, minutes(30)[29])])
+    then = state.whole_blocks(1)
+
+    take(watching, [*first, *first, *then, *first], 30)
+
+    assert watching.counts.late == 2
 
 
 def test_a_partition_that_nobody_reads_does_not_hold_back_the_others_for_ever() -> None:
@@ -118,6 +136,24 @@ def test_a_suppressed_finding_is_counted_and_not_told() -> None:
     assert take(state, told(minutes(10))) == []
     assert state.counts.suppressed == {"echo": 6}
     assert state.counts.opened == {("echo", "low"): 6}
+
+
+def test_other_rules_hold_from_the_next_minute_on_and_close_what_nobody_looks_for_any_more() -> None:
+    """What the detectors remember that stay, stays."""
+    echo, blocks = replace(ECHO, cool_down=3600), told(minutes(20))
+    other, state = replace(echo, name="other"), WatchingPartition(Setup([echo], [], 1, 120))
+    take(state, blocks[:10])
+
+    assert state.renew(Setup([echo, other], [], 1, 120)) == []
+    both = take(state, blocks[10:14], 10)
+    gone = state.renew(Setup([other], [], 1, 120))
+    one = take(state, blocks[14:], 14)
+
+    assert {finding.detector for finding in both} == {"echo", "other"}
+    assert min(json.loads(x.evidence)["before"] for x in both if x.detector == "echo") > 1
+    assert gone
+    assert all(finding.closed and finding.detector == "echo" for finding in gone)
+    assert {finding.detector for finding in one} == {"other"}
 
 
 def test_what_is_not_ours_is_refused_and_changes_nothing() -> None:

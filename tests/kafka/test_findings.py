@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+from collections import defaultdict
 from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
-import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.core.analysis import Analysis
-from streams.core.detection import Watch
-from streams.core.fields import parse_format
-from streams.core.findings import as_object
-from streams.core.parse import parse
-from streams.core.raw import Origin, RawMessage, digest
-from streams.detectors.registry import DETECTORS
-from streams.kafka import our_topics, prepare_topics
+from streams.core.detection import Detector
+from streams.core.raw import RawMessage
+from streams.detectors.cost_surge import COST_SURGE
+from streams.detectors.examples import HEADER, INSIDE, PUBLIC
+from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 from streams.names import Names
-from streams.settings import Topics
-from streams.sources.publish import Publisher
+from tests.kafka.findings import environ, expected, messages, publish, told, trailing, until, watched_to
 from tests.kafka.process import Vpcflow
 
 pytestmark = pytest.mark.timeout(240)
@@ -31,8 +25,7 @@ FORMAT = "interface-id srcaddr dstaddr srcport dstport protocol packets bytes st
 ENI, HOST, DATABASE, SCANNER = "eni-0a1b2c3d4e5f60718", "10.0.0.5", "10.0.1.9", "198.51.100.7"
 T0 = 1_700_000_040
 MINUTES, SCAN, REFUSED = 60, 10, 30
-TRAILING = 48
-"""Messages long after all that: every raw partition gets some, and all minutes before close."""
+END = T0 + 60 * MINUTES
 
 
 def _record(at: int, route: tuple[str, int, str, int], *, out: bool, action: str = "ACCEPT", size: int = 900) -> str:
@@ -56,111 +49,101 @@ def _minute(n: int) -> list[str]:
     return lines
 
 
-def _messages() -> list[RawMessage]:
-    minutes = [(_minute(n), n) for n in range(MINUTES)]
-    trailing = [([_record(T0 + 7200, (HOST, 40_000 + n, DATABASE, 5432), out=True)], 1000 + n) for n in range(TRAILING)]
-    return [
-        RawMessage(text, Origin("file", "f", str(n), digest(text)), 1000 * (T0 + 60 * n + 70), FORMAT)
-        for lines, n in [*minutes, *trailing]
-        for text in ["\n".join(lines).encode()]
-    ]
+def _later(at: int) -> str:
+    return _record(at, (HOST, 40_000, DATABASE, 5432), out=True)
 
 
-def _expected(messages: list[RawMessage]) -> dict[str, object]:
-    """Id -> the newest word on it, of all minutes that close."""
-    analysis = Analysis()
-    for message in messages[:MINUTES]:
-        analysis.add(parse(message.value + b"\n", parse_format(FORMAT)))
-    return {one.id: as_object(one) for one in Watch(DETECTORS).see_all(analysis.talks())}
+def _refusing() -> tuple[list[RawMessage], list[RawMessage]]:
+    """An application whose database starts to refuse it, and a scan; then what closes all its minutes."""
+    return messages({T0 + 60 * n: _minute(n) for n in range(MINUTES)}, FORMAT), trailing(END, _later, FORMAT)
 
 
-async def _publish(bootstrap: str, names: Names, messages: list[RawMessage], pause: float = 0.0) -> None:
-    await prepare_topics(bootstrap, our_topics(names, Topics()), {}, print)
-    publisher = Publisher(bootstrap, names.raw, Topics().raw_partitions, {})
-    await publisher.start()
-    for message in messages:
-        await publisher.send([message])
-        await asyncio.sleep(pause)
-    await publisher.stop()
-
-
-async def _told(bootstrap: str, topic: str) -> dict[str, object]:
-    """Id -> the newest word on it, of all that is on the topic."""
-    partition = TopicPartition(topic, 0)
-    found: dict[str, object] = {}
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
-    await consumer.start()
-    try:
-        consumer.assign([partition])
-        end = (await consumer.end_offsets([partition]))[partition]
-        while await consumer.position(partition) < end:
-            for message in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
-                found[message.key.decode()] = orjson.loads(message.value)
-    finally:
-        await consumer.stop()
-    return found
-
-
-async def _until(what: str, check: Callable[[], bool], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not await asyncio.to_thread(check):
-        assert time.monotonic() < end, f"not in {seconds} s: {what}"
-        await asyncio.sleep(0.2)
-
-
-def _watched_to(worker: Vpcflow, at: int) -> bool:
-    return max(worker.samples().get("vpcflow_watched_before_timestamp_seconds", {(): 0.0}).values()) >= at
-
-
-def _has_lines(worker: Vpcflow, count: int) -> bool:
-    return sum(worker.samples().get("vpcflow_lines_total", {(): 0.0}).values()) >= count
-
-
-def _environ(names: Names) -> dict[str, str]:
-    return {
-        "VPCFLOW_TOPICS__PREFIX": names.prefix,
-        "VPCFLOW_DETECTION__LIVE": "true",
-        "VPCFLOW_CHECKPOINT__SECONDS": "1",
-        "VPCFLOW_GROUP__SESSION_SECONDS": "6",
-    }
+def _names() -> Names:
+    return Names(f"findings-{uuid4().hex[:8]}")
 
 
 async def test_workers_tell_what_the_same_lines_give_at_once(bootstrap: str) -> None:
-    """The scan and the dependency that broke are told on the topic and in the metrics, once each."""
-    names, messages = Names(f"findings-{uuid4().hex[:8]}"), _messages()
-    expected = _expected(messages)
-    detectors = {one["detector"] for one in expected.values() if isinstance(one, dict)}
+    """The scan and the database that refuses are told on all topics and in the metrics, once each."""
+    names, (given, then) = _names(), _refusing()
+    known = expected(given)
+    detectors = {one["detector"] for one in known.values() if isinstance(one, dict)}
     assert {"port-scan", "broken-dependency"} <= detectors
-    await _publish(bootstrap, names, messages)
+    await publish(bootstrap, names, [*given, *then])
 
-    with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=_environ(names)) as worker:
-        await _until("all minutes are closed", partial(_watched_to, worker, T0 + 60 * MINUTES))
+    with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=environ(names)) as worker:
+        await until("all minutes are closed", partial(watched_to, worker, END))
         samples = await asyncio.to_thread(worker.samples)
 
-    assert await _told(bootstrap, names.anomalies) == expected
-    assert (await _told(bootstrap, names.anomalies_ocsf)).keys() == expected.keys()
-    assert (await _told(bootstrap, names.anomalies_ecs)).keys() == expected.keys()
+    assert await told(bootstrap, names.anomalies) == known
+    assert (await told(bootstrap, names.anomalies_ocsf)).keys() == known.keys()
+    assert (await told(bootstrap, names.anomalies_ecs)).keys() == known.keys()
     opened = samples["vpcflow_findings_total"]
-    assert sum(opened.values()) == len(expected)
+    assert sum(opened.values()) == len(known)
     assert {dict(labels)["detector"] for labels in opened} == detectors
     assert sum(samples["vpcflow_unwatched_records_total"].values()) == 0
 
 
+@pytest.mark.parametrize("one", [UNUSUAL_VOLUME, COST_SURGE], ids=lambda one: one.name)
+async def test_days_of_habit_and_then_one_unlike_them(apache_kafka: str, one: Detector) -> None:
+    """Traffic at three in the morning unlike any night before; a bill that trebles in a day."""
+    names, minutes = _names(), defaultdict[int, list[str]](list)
+    for line in next(example for example in one.examples if example.fires).lines:
+        start = int(line.split()[10])
+        minutes[start - start % 60].append(line)
+    given = messages(minutes, HEADER)
+    known = expected(given)
+    assert [x for x in known.values() if isinstance(x, dict) and x["detector"] == one.name]
+    later = f"2 123456789012 eni-0a {INSIDE} {PUBLIC} 40001 443 6 1 44 {{0}} {{0}} ACCEPT OK".format
+    end = max(minutes) + 60
+    await publish(apache_kafka, names, [*given, *trailing(end, later, HEADER)])
+
+    with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=environ(names)) as worker:
+        await until("all minutes are closed", partial(watched_to, worker, end))
+
+    assert await told(apache_kafka, names.anomalies) == known
+
+
 async def test_kill_9_in_an_episode_changes_no_finding(apache_kafka: str) -> None:
     """Killed while the database refuses, twice: the same ids, words and counts as of a worker that lived."""
-    names, messages = Names(f"findings-{uuid4().hex[:8]}"), _messages()
-    publishing = asyncio.create_task(_publish(apache_kafka, names, messages, pause=0.2))
+    names, (given, then) = _names(), _refusing()
+    publishing = asyncio.create_task(publish(apache_kafka, names, [*given, *then], pause=0.2))
     await asyncio.sleep(3.0)
 
-    with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=_environ(names)) as worker:
+    with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=environ(names)) as worker:
         for minute in (REFUSED + 3, REFUSED + 12):
-            await _until("some are watched", partial(_watched_to, worker, T0 + 60 * minute))
+            await until("some are watched", partial(watched_to, worker, T0 + 60 * minute))
             await asyncio.to_thread(worker.kill9)
             await asyncio.to_thread(worker.start)
         await publishing
-        await _until("all minutes are closed", partial(_watched_to, worker, T0 + 60 * MINUTES))
+        await until("all minutes are closed", partial(watched_to, worker, END))
         samples = await asyncio.to_thread(worker.samples)
 
-    expected = _expected(messages)
-    assert await _told(apache_kafka, names.anomalies) == expected
-    assert sum(samples["vpcflow_findings_total"].values()) == len(expected)
+    known = expected(given)
+    assert await told(apache_kafka, names.anomalies) == known
+    assert sum(samples["vpcflow_findings_total"].values()) == len(known)
+
+
+async def test_rules_are_taken_without_a_restart_and_a_bad_edit_is_refused(embedded: str, tmp_path: Path) -> None:
+    """The scan of twelve ports is none by the first rules; it is told by those that come while the worker runs."""
+    names, (given, then), rules = _names(), _refusing(), tmp_path / "detectors.yaml"
+    rules.write_text("port-scan:\n  ports: 50\n")
+    before = [message for message in given if message.arrival_ms < 1000 * (T0 + 60 * SCAN)]
+    await publish(embedded, names, before)
+    settings = environ(names, VPCFLOW_DETECTION__DETECTORS=str(rules))
+
+    with Vpcflow("worker", "--broker", f"kafka://{embedded}", environ=settings) as worker:
+
+        def taken(value: int) -> bool:
+            return set(worker.samples()["vpcflow_rules_last_reload_successful"].values()) == {value}
+
+        rules.write_text("port-scan:\n  prots: 10\n")
+        await until("the bad edit is refused", partial(taken, 0))
+        rules.write_text("port-scan:\n  ports: 10\n")
+        await until("the good one is taken", partial(taken, 1))
+        await publish(embedded, names, [*given[len(before) :], *then])
+        await until("all minutes are closed", partial(watched_to, worker, END))
+        printed = worker.printed()
+
+    assert "port-scan.prots: unknown key; the nearest is ports" in printed
+    found = await told(embedded, names.anomalies)
+    assert [x["id"] for x in found.values() if isinstance(x, dict) and x["detector"] == "port-scan"]
