@@ -68,7 +68,8 @@ def draw(name: str, now: float, points: Sequence[Point], path: Path) -> None:
     axes = figure.add_subplot()
     axes.plot([one.recall for one in points], [one.precision for one in points], color="#888888", zorder=1)
     for one in points:
-        axes.scatter(one.recall, one.precision, color="#c1121f" if one.value == now else "#003049", zorder=2)
+        colour, layer = ("#c1121f", 3) if one.value == now else ("#003049", 2)
+        axes.scatter(one.recall, one.precision, color=colour, zorder=layer)
     for place, values in _labels(points).items():
         axes.annotate(values, place, textcoords="offset points", xytext=(6, 4), fontsize=8)
     axes.set(

@@ -21,9 +21,10 @@ TRUTH = {"kind": "port scan", "start": START, "end": START + 60, "attacker": PUB
 
 
 def _lines() -> str:
-    """A scan of twenty ports, and somebody who tries six and is none."""
-    tries = [(PUBLIC, port) for port in range(20)] + [(OTHER, port) for port in range(6)]
-    return "\n".join((HEADER, *(line for who, port in tries for line in refused(port, who, INSIDE, 1000 + port))))
+    """A scan of twenty ports, and somebody who tries six of another host and is none."""
+    tries = [(PUBLIC, INSIDE, port) for port in range(20)] + [(OTHER, "10.0.0.6", port) for port in range(6)]
+    lines = [line for who, host, port in tries for line in refused(port, who, host, 1000 + port)]
+    return "\n".join((HEADER, *lines))
 
 
 def test_a_low_threshold_catches_more_and_says_more_that_is_not_true() -> None:
@@ -54,6 +55,6 @@ def test_the_command_tells_and_draws_it(tmp_path: Path) -> None:
     found = vpcflow("evaluate", "--curve", "port-scan.ports", "--plot", picture, flows, truth)
 
     assert found.returncode == 0, found.stderr
-    assert "10 (now)  1 of 1  100%" in found.stdout.decode()
+    assert "10 (now) 1 of 1 100% 1 100%" in " ".join(found.stdout.decode().split())
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 10_000
