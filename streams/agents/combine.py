@@ -61,6 +61,10 @@ class Combine:
         """The last offset that the state includes."""
         return state.meta.stamp
 
+    def settled(self, state: RawPartition) -> int:
+        """The same: a checkpoint holds all of the state."""
+        return self.stamp(state)
+
 
 def _outgoing(topic: Any, messages: Iterable[Summary]) -> list[Outgoing]:  # noqa: ANN401 - faust.Topic is untyped
     return [Outgoing(topic, one.partition, one.key, one.value) for one in messages]

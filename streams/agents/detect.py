@@ -55,6 +55,10 @@ class Detect:
         """The last offset that the state has taken."""
         return state.stamp
 
+    def settled(self, state: WatchingPartition) -> int:
+        """Conversations that wait for their minute are in no checkpoint."""
+        return state.settled
+
     def _renewed(self, state: WatchingPartition) -> list[Finding]:
         """By the rules that are in force now."""
         return state.renew(self.setup) if state.setup is not self.setup else []

@@ -73,6 +73,9 @@ class State(Protocol[S]):
     def stamp(self, state: S) -> int:
         """The last offset that the state includes, -1: none."""
 
+    def settled(self, state: S) -> int:
+        """The last offset that nobody needs to read again once the checkpoint is safe; not above `stamp`."""
+
 
 class Source(Protocol):
     """The topic that a loop reads, as far as it must ask for a message again."""
@@ -289,9 +292,15 @@ class Loop(Generic[S]):
             first, then = await self.in_core(self.state.checkpoint, state)
             size += await self._write(partition, mine.first(first))
             size += await self._write(partition, mine.then(then, self.state.stamp(state)))
-            for event in self._waiting.pop(partition, []):
-                event.ack()
+            self._acknowledge(partition, self.state.settled(state))
         self.instruments.checkpoint(self.name, time.monotonic() - started, size)
+
+    def _acknowledge(self, partition: int, settled: int) -> None:
+        waiting = self._waiting.pop(partition, [])
+        for event in waiting:
+            if event.message.offset <= settled:
+                event.ack()
+        self._waiting[partition] = [event for event in waiting if event.message.offset > settled]
 
     async def _write(self, partition: int, keyed: Keyed) -> int:
         rows = [Outgoing(self.changelog, partition, key, value) for key, value in keyed.items()]

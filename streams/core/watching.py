@@ -28,6 +28,8 @@ from streams.core.suppression import Suppression, suppressed_by
 _STAMP = "stamp"
 _SLICE = 20_000
 """Rows of a frame in one message of the changelog."""
+_MOST_UNSETTLED = 1000
+"""Messages that are taken and not settled: with more, a checkpoint is written though no minute has closed."""
 
 Pair = tuple[str, str]
 """Detector and severity."""
@@ -105,7 +107,11 @@ class Setup:
 
 
 class WatchingPartition:
-    """See the file's rule. stamp: the offset of the last message that was taken. figures: replaced, never changed."""
+    """See the file's rule.
+
+    stamp: the offset of the last message that was taken; settled: of the last one that nobody needs any more, by the
+    last checkpoint. figures: replaced, never changed.
+    """
 
     def __init__(self, setup: Setup, rows: Mapping[str, bytes] | None = None) -> None:
         """Start from `rows` (name -> value, as `checkpoint` gave them), or from nothing. Raises ValueError."""
@@ -113,7 +119,7 @@ class WatchingPartition:
         self.clock = Clock(setup.lateness)
         self.counts = Counts()
         self.closed = 0
-        self.stamp = -1
+        self.stamp = self.settled = -1
         self._last: dict[int, _Told] = {}
         self._waiting: dict[str, _Waiting] = {}
         self._saves = 0
@@ -152,7 +158,7 @@ class WatchingPartition:
         """What changed since the last call: (rows, which are written under names that the last ones do not have; what
         to write once they are safe). Nothing, where no minute has closed: what waits is read again.
         """
-        if not self._unsaved:
+        if not self._unsaved and self.stamp - self.settled < _MOST_UNSETTLED:
             return {}, {}
         self._unsaved, self._saves = False, self._saves + 1
         slot = self._saves % 2
@@ -236,17 +242,18 @@ class WatchingPartition:
     # -- out, and back ----------------------------------------------------------------------------------------------
 
     def _stamp_row(self, names: list[str]) -> bytes:
-        needed = min((one.offset for one in self._waiting.values()), default=self.stamp + 1)
+        self.settled = min((one.offset for one in self._waiting.values()), default=self.stamp + 1) - 1
         last = [[source, *told] for source, told in self._last.items()]
         return orjson.dumps({
-            "v": 1, "stamp": needed - 1, "save": self._saves, "rows": names, "closed": self.closed, "last": last,
+            "v": 1, "stamp": self.settled, "save": self._saves, "rows": names, "closed": self.closed, "last": last,
             "watermarks": list(self.clock.watermark.items()), "idle": sorted(self.clock.idle),
             "counts": self.counts.plain(), "watch": self.watch.plain(),
         })  # fmt: skip
 
     def _restore(self, rows: dict[str, bytes]) -> None:
         found = _stamp(rows[_STAMP])
-        self.stamp, self._saves, self.closed = found["stamp"], found["save"], found["closed"]
+        self.stamp = self.settled = found["stamp"]
+        self._saves, self.closed = found["save"], found["closed"]
         self._last = {source: _Told(*last) for source, *last in found["last"]}
         self.clock.watermark, self.clock.idle = dict(found["watermarks"]), set(found["idle"])
         self.counts = Counts.of(found["counts"])

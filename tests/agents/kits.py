@@ -4,35 +4,59 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import orjson
 
 from streams.agents.combine import Combine
+from streams.agents.detect import Detect
 from streams.agents.loop import State
 from streams.agents.roll import Roll
 from streams.core import tables
-from streams.core.combine import Folded, RawPartition
+from streams.core.combine import Folded, Policy, RawPartition
+from streams.core.findings import as_object, render
 from streams.core.raw import RawMessage
 from streams.core.roll import SummaryPartition
+from streams.core.watching import Setup, WatchingPartition
 from tests.agents.simulation import Counted, World
-from tests.agents.stored import LETTERS, RAW, RAW_PARTITIONS, SUMMARIES, SUMMARY_PARTITIONS, TPS, Record, Topic
+from tests.agents.stored import (
+    CONVERSATIONS,
+    FINDINGS,
+    LETTERS,
+    RAW,
+    RAW_PARTITIONS,
+    SUMMARIES,
+    SUMMARY_PARTITIONS,
+    TPS,
+    Record,
+    Topic,
+    Tp,
+)
 from tests.agents.tally import Rolled, Tally, TallyCombine, TallyRoll
 from tests.core import traffic
 from tests.core.test_laws import SMALL
 from tests.core.traffic import OWN, T0, Flow, contents, counted, message
+from tests.core.watched import ECHO
 
 
 class TallyKit:
     """Numbers that are counted: a schedule of thousands of points takes milliseconds."""
+
+    tps: Sequence[Tp] = TPS
 
     def combine(self, topic: Callable[[str], Topic], clock: Callable[[], float], instruments: Counted) -> State[Any]:
         return TallyCombine(topic(SUMMARIES), SUMMARY_PARTITIONS, topic(LETTERS))
 
     def roll(self, instruments: Counted) -> State[Any]:
         return TallyRoll()
+
+    def detect(self, topic: Callable[[str], Topic], instruments: Counted) -> State[Any] | None:
+        return None
+
+    def is_at_rest(self, world: World) -> bool:
+        return True
 
     def raw(self, number: int) -> Record:
         """Two or so to a pane; every fifth one belongs to an older pane."""
@@ -92,13 +116,21 @@ class RealKit:
     """Combine and Roll as they are, with limits that a dozen messages reach. seed: of what the messages say."""
 
     seed: int
+    tps: Sequence[Tp] = tuple(TPS)
+    policy: Policy = SMALL
 
     def combine(self, topic: Callable[[str], Topic], clock: Callable[[], float], instruments: Counted) -> State[Any]:
         summaries, letters = topic(SUMMARIES), topic(LETTERS)
-        return Combine(SMALL, summaries, SUMMARY_PARTITIONS, letters, cast("Any", instruments), 30.0, clock)
+        return Combine(self.policy, summaries, SUMMARY_PARTITIONS, letters, cast("Any", instruments), 30.0, clock)
 
     def roll(self, instruments: Counted) -> State[Any]:
         return Roll(SMALL.lateness, cast("Any", instruments))
+
+    def detect(self, topic: Callable[[str], Topic], instruments: Counted) -> State[Any] | None:
+        return None
+
+    def is_at_rest(self, world: World) -> bool:
+        return True
 
     def raw(self, number: int) -> Record:
         """A line or two, as time goes by; some late, some no records, some messages a second time."""
@@ -116,17 +148,17 @@ class RealKit:
         for state in raw:
             assert counted(state)["eni"][0] <= flows
         for worker in world.workers:
-            for tp, held in worker.states.items():
+            for tp, held in _counting(worker.states).items():
                 shown = held.totals(replay=True)["eni"] if tp[0] == SUMMARIES else held.history.value()["eni"]
                 assert int(shown.get_column("flows").sum()) <= flows, f"{tp}: shows too much"
 
     def check_at_rest(self, world: World) -> None:
         """All is as if one worker had read everything and nothing had happened, also for who opens it next."""
         held = {tp: state for worker in world.members for tp, state in worker.states.items()}
-        assert set(held) == set(TPS)
+        assert set(held) == set(self.tps)
         expected, letters = traffic.Roll(SMALL.lateness), dict[str, str]()
         for number in range(RAW_PARTITIONS):
-            steady, folded = _steady(world, number)
+            steady, folded = _steady(world, number, self.policy)
             expected.take(steady.summaries(SUMMARY_PARTITIONS))
             letters |= _reasons(letter.value for letter in folded.dead_letters)
             assert contents(held[RAW, number]) == contents(steady), f"raw {number}: held"
@@ -141,6 +173,66 @@ class RealKit:
         assert found.panes() == expected.panes()
 
 
+class DetectKit(RealKit):
+    """With Detect above a detector that says all that it sees, and how many minutes it has seen before."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, (*TPS, (CONVERSATIONS, 0)), _WATCHED)
+
+    def combine(self, topic: Callable[[str], Topic], clock: Callable[[], float], instruments: Counted) -> State[Any]:
+        """Without idle partitions: when one is depends on the clock."""
+        return Combine(
+            self.policy, topic(SUMMARIES), SUMMARY_PARTITIONS, topic(LETTERS), cast("Any", instruments), float("inf"),
+            clock, topic(CONVERSATIONS),
+        )  # fmt: skip
+
+    def detect(self, topic: Callable[[str], Topic], instruments: Counted) -> State[Any] | None:
+        return Detect(_SETUP, [(topic(FINDINGS), render)], cast("Any", instruments))
+
+    def is_at_rest(self, world: World) -> bool:
+        """All blocks are taken, and what they gave is safe."""
+        end = world.kafka.logs[CONVERSATIONS, 0].end
+        held = [worker.states[CONVERSATIONS, 0] for worker in world.members if (CONVERSATIONS, 0) in worker.states]
+        sent = not any(sends for worker in world.members for sends in worker.sends.values())
+        return sent and [(state.stamp, state._unsaved) for state in held] == [(end - 1, False)]
+
+    def check(self, world: World, raw: Sequence[RawPartition]) -> None:
+        """What is acknowledged is not needed any more by whoever opens next."""
+        super().check(world, raw)
+        acknowledged = world.kafka.committed.get((CONVERSATIONS, 0), 0)
+        assert acknowledged <= world.restored(CONVERSATIONS, 0).stamp + 1
+
+    def check_at_rest(self, world: World) -> None:
+        """The newest word on each finding is that of one who read everything once."""
+        super().check_at_rest(world)
+        state, offset, told = WatchingPartition(_SETUP), 0, list[dict[str, Any]]()
+        for number in range(RAW_PARTITIONS):
+            for block in _steady(world, number, self.policy)[0].whole_blocks(1):
+                told += map(as_object, state.apply(block.key.decode(), block.value, offset))
+                offset += 1
+        assert _newest(map(orjson.loads, world.kafka.findings)) == _newest(told)
+        assert world.restored(CONVERSATIONS, 0).closed == state.closed
+
+
+_WATCHED = replace(SMALL, block_lines=1, watch_lateness=60)
+_SETUP = Setup([ECHO], [], RAW_PARTITIONS, 60)
+
+
+def _newest(told: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of each finding. One who was given up may say once more what has been said: it has come less far."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in told:
+        before = found.setdefault(one["id"], one)
+        if (before["updates"], before["closed"]) < (one["updates"], one["closed"]):
+            found[one["id"]] = one
+    return found
+
+
+def _counting(held: Mapping[Tp, Any]) -> dict[Tp, Any]:
+    """States that have tables."""
+    return {tp: state for tp, state in held.items() if tp[0] != CONVERSATIONS}
+
+
 def _line(chance: random.Random, at: int) -> str:
     eni = chance.choice(sorted(OWN))
     peer = chance.choice(("10.0.7.7", "192.0.2.1"))
@@ -148,9 +240,9 @@ def _line(chance: random.Random, at: int) -> str:
     return Flow(eni, OWN[eni][0], peer, (40000, port), 6, 1, chance.randint(1, 99), at, at).line(2)
 
 
-def _steady(world: World, number: int) -> tuple[RawPartition, Folded]:
+def _steady(world: World, number: int, policy: Policy) -> tuple[RawPartition, Folded]:
     """A raw partition that never went anywhere, and what it gave."""
-    state = RawPartition(number, SMALL)
+    state = RawPartition(number, policy)
     mine = [one for one in world.published if one.partition == number]
     folded = state.fold((one.offset, RawMessage.from_kafka(one.record.value, one.record.headers, 0)) for one in mine)
     return state, folded

@@ -31,11 +31,11 @@ from streams.agents.loop import Loop, State
 from streams.core.ledger import HoleError
 from tests.agents.clockwork import Clockwork
 from tests.agents.stored import (
+    CONVERSATIONS,
     LOG_OF,
     RAW,
     RAW_PARTITIONS,
     SUMMARIES,
-    TPS,
     Event,
     Kafka,
     Message,
@@ -78,13 +78,21 @@ class Counted:
 
 
 class Kit(Protocol):
-    """The states under the loops, and what must hold of them."""
+    """The states under the loops, and what must hold of them. tps: of all topics that loops read."""
+
+    tps: Sequence[Tp]
 
     def combine(self, topic: Callable[[str], Topic], clock: Callable[[], float], instruments: Counted) -> State[Any]:
         """The state of raw partitions."""
 
     def roll(self, instruments: Counted) -> State[Any]:
         """The state of summary partitions."""
+
+    def detect(self, topic: Callable[[str], Topic], instruments: Counted) -> State[Any] | None:
+        """The state of watching partitions; None: nobody watches."""
+
+    def is_at_rest(self, world: World) -> bool:
+        """Whether all is done, beside what is acknowledged."""
 
     def raw(self, number: int) -> Record:
         """The raw message of this number."""
@@ -94,6 +102,15 @@ class Kit(Protocol):
 
     def check_at_rest(self, world: World) -> None:
         """What holds once all has come and nothing is under way."""
+
+
+def states(
+    kit: Kit, topic: Callable[[str], Topic], clock: Callable[[], float], counted: Counted
+) -> dict[str, State[Any]]:
+    """By the topic whose loop they are under."""
+    found = {RAW: kit.combine(topic, clock, counted), SUMMARIES: kit.roll(counted)}
+    detect = kit.detect(topic, counted)
+    return found if detect is None else {**found, CONVERSATIONS: detect}
 
 
 class Phase(Enum):
@@ -128,10 +145,7 @@ class Worker:
         common = (cast("Any", None), cast("Any", self.counted), _NEVER, _NEVER)
         self.loops: dict[str, Loop[Any]] = {
             name: loop_type(name, name, self._topic(LOG_OF[name]), self, state, *common, Inbox(1 << 20, 3))
-            for name, state in (
-                (RAW, kit.combine(self._topic, self.clock.time, self.counted)),
-                (SUMMARIES, kit.roll(self.counted)),
-            )
+            for name, state in states(kit, self._topic, self.clock.time, self.counted).items()
         }
         self._runs = [self._begin(self._run(loop)) for loop in self.loops.values()]
         for loop in self.loops.values():
@@ -363,7 +377,7 @@ class World:
     """Kafka, the group's members, and those that the group has given up and who do not know it."""
 
     def __init__(self, kit: Kit, loop_type: type[Loop[Any]] = Loop) -> None:
-        self.kafka = Kafka()
+        self.kafka = Kafka(kit.tps)
         self.kit = kit
         self.published: list[Published] = []
         self.members: list[Worker] = []
@@ -371,7 +385,7 @@ class World:
         self.lost = 0
         self._loop_type = loop_type
         self._turn = self._rotation = 0
-        self.probes = {RAW: kit.combine(_nowhere, lambda: 0.0, Counted()), SUMMARIES: kit.roll(Counted())}
+        self.probes = states(kit, _nowhere, lambda: 0.0, Counted())
         self.publish(0)
         self.join()
 
@@ -454,7 +468,9 @@ class World:
 
     def _assign(self) -> None:
         for number, worker in enumerate(self.members):
-            worker.assign([tp for n, tp in enumerate(TPS) if (n + self._rotation) % len(self.members) == number])
+            worker.assign(
+                [tp for n, tp in enumerate(self.kit.tps) if (n + self._rotation) % len(self.members) == number]
+            )
 
     def end(self) -> None:
         for worker in self.workers:
@@ -488,7 +504,12 @@ class World:
     def _is_at_rest(self) -> bool:
         return (
             not self.lost_ones
-            and all(self.kafka.committed.get(tp, 0) == logged.end for tp, logged in self.kafka.logs.items())
+            and all(
+                self.kafka.committed.get(tp, 0) == logged.end
+                for tp, logged in self.kafka.logs.items()
+                if tp[0] != CONVERSATIONS
+            )
+            and self.kit.is_at_rest(self)
             and all(loop.is_open for worker in self.members for loop in worker.loops.values())
         )
 

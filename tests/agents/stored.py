@@ -11,10 +11,12 @@ from typing import Any
 from streams.core import ledger
 
 RAW, SUMMARIES, LETTERS = "raw", "summaries", "letters"
-LOG_OF = {RAW: "raw-changelog", SUMMARIES: "summaries-changelog"}
+CONVERSATIONS, FINDINGS = "conversations", "findings"
+LOG_OF = {RAW: "raw-changelog", SUMMARIES: "summaries-changelog", CONVERSATIONS: "conversations-changelog"}
 """Topic -> changelog of the loop that reads it."""
 RAW_PARTITIONS = SUMMARY_PARTITIONS = 2
 TPS = [(RAW, p) for p in range(RAW_PARTITIONS)] + [(SUMMARIES, p) for p in range(SUMMARY_PARTITIONS)]
+"""What every kit has; one that detects has CONVERSATIONS too."""
 
 Tp = tuple[str, int]
 
@@ -68,18 +70,19 @@ Sends = deque[Send]
 class Kafka:
     """What is stored."""
 
-    def __init__(self) -> None:
-        self.logs = {tp: Log() for tp in TPS}
+    def __init__(self, tps: Sequence[Tp] = TPS) -> None:
+        self.logs = {tp: Log() for tp in tps}
         self.letters: list[bytes] = []
-        self.changelogs: dict[Tp, dict[bytes, bytes]] = {(LOG_OF[topic], number): {} for topic, number in TPS}
+        self.findings: list[bytes] = []
+        self.changelogs: dict[Tp, dict[bytes, bytes]] = {(LOG_OF[topic], number): {} for topic, number in tps}
         self.committed: dict[Tp, int] = {}
         self.ghosts: list[tuple[Tp, Sends]] = []
         self._writers: dict[str, str] = {}
 
     def land(self, tp: Tp, send: Send) -> None:
         send.landed = True
-        if tp[0] == LETTERS:
-            self.letters.append(send.value or b"")
+        if tp[0] in (LETTERS, FINDINGS):
+            (self.letters if tp[0] == LETTERS else self.findings).append(send.value or b"")
         elif tp in self.changelogs:
             self._keep(self.changelogs[tp], self._named(send.key), send.value)
         else:

@@ -166,6 +166,9 @@ class TallyCombine:
     def stamp(self, state: Tally) -> int:
         return state.meta.stamp
 
+    def settled(self, state: Tally) -> int:
+        return state.meta.stamp
+
 
 class Rolled:
     """A summary partition: see core.roll.SummaryPartition, whose steps these are."""
@@ -239,4 +242,7 @@ class TallyRoll:
         return state.checkpoint()
 
     def stamp(self, state: Rolled) -> int:
+        return state.stamp
+
+    def settled(self, state: Rolled) -> int:
         return state.stamp

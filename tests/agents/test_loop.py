@@ -66,6 +66,9 @@ class Diary:
     def stamp(self, _state: Diary) -> int:
         return self._stamp
 
+    def settled(self, _state: Diary) -> int:
+        return self._stamp - 1
+
 
 class Nothing:
     """A source whose changelog is empty."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from streams.agents.loop import Loop
 from tests.agents import broken, faults
 from tests.agents.faults import FAULTS, MIXES, Step
-from tests.agents.kits import RealKit, TallyKit
+from tests.agents.kits import DetectKit, RealKit, TallyKit
 from tests.agents.simulation import Worker
 from tests.agents.stored import RAW, SUMMARIES, Kafka
 from tests.core.traffic import examples
@@ -51,6 +51,14 @@ def test_every_message_is_counted_once_whatever_happens_to_workers(mix: str, dat
 def test_tables_are_those_of_a_worker_to_which_nothing_happened(mix: str, data: st.DataObject) -> None:
     """Combine and Roll themselves, to the last counter, dead letter and pane."""
     faults.run(RealKit(data.draw(st.integers(0, 99))), data.draw(_schedules(mix)))
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@examples(8)
+@given(data=st.data())
+def test_findings_are_those_of_a_worker_to_which_nothing_happened(mix: str, data: st.DataObject) -> None:
+    """Detect itself, to the last word of each finding."""
+    faults.run(DetectKit(data.draw(st.integers(0, 99))), data.draw(_schedules(mix)))
 
 
 # -- schedules that showed a defect -----------------------------------------------------------------------------------
