@@ -61,22 +61,26 @@ def parse_files(paths: Sequence[Path], fmt: str | None, out: BinaryIO, rejects: 
 def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes, rules: Rules = _ALL) -> dict[str, object]:
     """The object that `vpcflow analyze --json` prints: that of core.analysis, findings, what became of them, and files.
 
-    suppressed: how many findings a suppression keeps back. passed_over: hits beyond what is kept. files: path, lines,
-    error, of each one that was looked into, the empty ones too.
+    suppressed: how many findings a suppression keeps back. passed_over: hits beyond what is kept. unused_rules: of the
+    policy. files: path, lines, error, of each one that was looked into, the empty ones too.
     """
-    report, findings = detect_files(paths, fmt, panes, rules.detectors)
+    analysis, found = analysed(paths, fmt, panes)
+    talks, watch = analysis.talks(), Watch(rules.detectors)
+    findings = last_of_each(watch.see_all(talks)) if rules.detectors else []
     kept = told(findings, rules.suppressions)
-    return {**report, "findings": [as_object(finding) for finding in kept], "suppressed": len(findings) - len(kept)}
+    return {
+        **analysis.report(), "findings": [as_object(finding) for finding in kept],
+        "suppressed": len(findings) - len(kept), "passed_over": watch.over,
+        "unused_rules": [str(rule) for rule in rules.matrix.unused(talks)], "files": list(found.values()),
+    }  # fmt: skip
 
 
 def detect_files(
     paths: Sequence[Path], fmt: str | None, panes: Panes, detectors: Sequence[Detector] = _ALL.detectors
 ) -> tuple[dict[str, object], list[Finding]]:
-    """That object but its `findings`, and the findings: the newest word on each."""
-    analysis, found = analysed(paths, fmt, panes)
-    watch = Watch(detectors)
-    findings = last_of_each(watch.see_all(analysis.talks())) if detectors else []
-    return {**analysis.report(), "passed_over": watch.over, "files": list(found.values())}, findings
+    """The object of core.analysis, and the newest word on each finding."""
+    analysis, _ = analysed(paths, fmt, panes)
+    return analysis.report(), last_of_each(Watch(detectors).see_all(analysis.talks()))
 
 
 def analysed(paths: Sequence[Path], fmt: str | None, panes: Panes) -> tuple[Analysis, dict[str, dict[str, object]]]:

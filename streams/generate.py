@@ -655,7 +655,7 @@ def _lines(network: Network, talk: pl.DataFrame, version: Version) -> bytes:
         *(_end(column).alias(column) for column in ("pkt_src", "pkt_dst") if version > 2),  # noqa: PLR2004 - v2 has none
     )
     port, other = pl.col("client_port"), pl.col("server_port")
-    columns = [
+    columns: list[pl.Expr | str] = [
         _at(plan.heads[version], pl.col("eni")).alias("head"),
         *(_at(plan.addresses, pl.col(end)).alias(end) for end in ("src", "dst")),
         pl.when(told).then(pl.when(forward).then(port).otherwise(other)).alias("srcport"),

@@ -112,6 +112,7 @@ class Report(TypedDict):
     findings: Sequence[Found]
     suppressed: int
     passed_over: int
+    unused_rules: Sequence[str]
     formats: Sequence[Format]
     files: Sequence[File]
 
@@ -556,6 +557,17 @@ def _notes(report: Report, console: Console, reasons: Mapping[str, str]) -> None
     console.print(table)
 
 
+def _detection_notes(report: Report) -> Iterable[str]:
+    if report["suppressed"]:
+        yield f"Suppressed, as you asked for: {counted(report['suppressed'], 'finding')}."
+    if report["passed_over"]:
+        yield f"Too much at once: {counted(report['passed_over'], 'sighting')} more are in no finding."
+    if report["unused_rules"]:
+        yield f"Nothing needed these rules of the policy: {'; '.join(report['unused_rules'])}."
+    if report["unwatched_from"] is not None:
+        yield f"Too many conversations: nothing was looked for from {time_text(report['unwatched_from'])} on."
+
+
 def _coverage_notes(report: Report) -> Iterable[str]:
     lines, totals = report["lines"], report["totals"]
     if lines["skipdata"]:
@@ -564,12 +576,7 @@ def _coverage_notes(report: Report) -> Iterable[str]:
         yield f"Not understood: {counted(lines['reject'], 'line')}. To see why: vpcflow parse --rejects FILE PATH"
     if report["undated"]:
         yield f"Without a time: {counted(report['undated'], 'record')}, in the sums but not in the period or over time."
-    if report["suppressed"]:
-        yield f"Suppressed, as you asked for: {counted(report['suppressed'], 'finding')}."
-    if report["passed_over"]:
-        yield f"Too much at once: {counted(report['passed_over'], 'sighting')} more are in no finding."
-    if report["unwatched_from"] is not None:
-        yield f"Too many conversations: nothing was looked for from {time_text(report['unwatched_from'])} on."
+    yield from _detection_notes(report)
     if lines["flow"] and not totals["bytes"]:
         yield "The records carry no bytes: shares and order say nothing here."
     unknown = totals["flows"] - totals["accepted"] - totals["rejected"]

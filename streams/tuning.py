@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -29,10 +29,11 @@ _ENABLED = "enabled"
 
 @dataclass(frozen=True)
 class Rules:
-    """What is looked for, and what nobody wants to be told of."""
+    """What is looked for, what nobody wants to be told of, and who may talk to whom."""
 
     detectors: Sequence[Detector] = DETECTORS
     suppressions: Sequence[Suppression] = ()
+    matrix: Matrix = field(default_factory=Matrix)
 
 
 class Rulebook:
@@ -68,8 +69,9 @@ class Rulebook:
 
 def rules(given: Detection) -> Rules:
     """As the settings' files have it. Raises ConfigError with every problem of the first file that has any."""
-    detectors = [_with_lists(_with_policy(one, given.policy)) for one in tuned(given.detectors, DETECTORS)]
-    return Rules(detectors, suppressions(given.suppressions, DETECTORS))
+    matrix = read_policy(given.policy) if given.policy else Matrix()
+    detectors = [_with_lists(_with_policy(one, matrix)) for one in tuned(given.detectors, DETECTORS)]
+    return Rules(detectors, suppressions(given.suppressions, DETECTORS), matrix)
 
 
 def tuned(path: Path | None, detectors: Sequence[Detector]) -> list[Detector]:
@@ -160,10 +162,8 @@ class _Policy(Section):
     protected: tuple[str, ...] = ()
 
 
-def _with_policy(one: Detector, path: Path | None) -> Detector:
-    if one.name != POLICY.name or path is None:
-        return one
-    return replace(with_matrix(read_policy(path)), settings=one.settings)
+def _with_policy(one: Detector, matrix: Matrix) -> Detector:
+    return replace(with_matrix(matrix), settings=one.settings) if one.name == POLICY.name else one
 
 
 def read_policy(path: Path) -> Matrix:

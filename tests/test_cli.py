@@ -46,6 +46,7 @@ KEYS = {
     "findings",
     "suppressed",
     "passed_over",
+    "unused_rules",
 }
 COUNTS = {"flows", "packets", "bytes", "accepted", "rejected"}
 

@@ -54,6 +54,7 @@ def example(**parts: object) -> Report:
         "unwatched_from": None,
         "suppressed": 0,
         "passed_over": 0,
+        "unused_rules": [],
         "findings": [],
         "formats": [Format(fields=["version", "account-id"], lines=1204, confidence=1.0)],
         "files": [File(path="a.log", lines=1205, error=None)],
@@ -204,6 +205,7 @@ def test_lines_that_are_not_accounted_for_are_shouted() -> None:
         ({"files": [File(path="b.gz", lines=9, error="gzip ends early")]}, "b.gz: gzip ends early (after 9 lines)"),
         ({"totals": counts(1204, 0)}, "The records carry no bytes"),
         ({"suppressed": 2}, "Suppressed, as you asked for: 2 findings."),
+        ({"unused_rules": ["app to db, 22, tcp"]}, "Nothing needed these rules of the policy: app to db, 22, tcp."),
         ({"passed_over": 2}, "Too much at once: 2 sightings more are in no finding."),
         ({"unwatched_from": T0}, "Too many conversations: nothing was looked for from"),
         (

@@ -13,7 +13,7 @@ import pytest
 
 from streams.core.findings import Finding
 from streams.detection import detectors_yaml
-from streams.detectors.examples import HEADER, INSIDE, PUBLIC, answered
+from streams.detectors.examples import HEADER, INSIDE, PUBLIC, answered, refused
 from streams.detectors.known_bad import Entry, Lists
 from streams.detectors.policy import Allow, Matrix
 from streams.detectors.registry import DETECTORS
@@ -272,3 +272,18 @@ def test_analyze_holds_traffic_against_the_policy(tmp_path: Path) -> None:
 
     assert (found["detector"], found["port"]) == ("policy", 443)
     assert f"{PUBLIC} (outside) reached {INSIDE} (web) on port 443" in found["sentence"]
+
+
+def test_analyze_tells_the_rules_of_the_policy_that_nothing_needed(tmp_path: Path) -> None:
+    """One that is used is not told, one that only refused traffic fits is."""
+    flows = tmp_path / "flows.log"
+    flows.write_text("\n".join((HEADER, *answered(0, PUBLIC, INSIDE, 443), *refused(1, PUBLIC, INSIDE, 80))))
+    policy = _file(
+        tmp_path,
+        "groups: {web: [10.0.0.0/24]}\n"
+        "allow:\n- {from: outside, to: web, ports: [443]}\n- {from: outside, to: web, ports: [80, 8000-8100]}",
+    )
+
+    found = json.loads(vpcflow("analyze", "--json", flows, environ={"VPCFLOW_DETECTION__POLICY": str(policy)}).stdout)
+
+    assert found["unused_rules"] == ["outside to web, 80, 8000-8100, tcp"]

@@ -8,7 +8,7 @@ from functools import partial
 
 import polars as pl
 
-from streams.core.contacts import TCP, UDP, failed
+from streams.core.contacts import TCP, UDP, Contacts, Limits, failed
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import ABOUT, no_hits
 from streams.core.networks import Networks
@@ -30,6 +30,14 @@ class Allow:
     ports: Sequence[tuple[int, int]] = ()
     protocol: int | None = TCP
 
+    def __str__(self) -> str:
+        """As people say it."""
+        ports = (
+            ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in self.ports) or "all ports"
+        )
+        protocol = {TCP: "tcp", UDP: "udp", None: "any protocol"}.get(self.protocol, str(self.protocol))
+        return f"{self.client} to {self.server}, {ports}, {protocol}"
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -40,6 +48,17 @@ class Matrix:
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     allow: Sequence[Allow] = ()
     protected: Sequence[str] = ()
+
+    def unused(self, talks: pl.DataFrame) -> list[Allow]:
+        """The rules that none of these conversations (core.conversations.SCHEMA, directions told) needed and got an
+        answer by: they can be taken out. Raises ValueError.
+        """
+        if not self.allow:
+            return []
+        minute = Minute(0, talks, Contacts.none().after(0, talks, Limits()))
+        answered_ones = _grouped(minute, self, self.networks()).filter((pl.col("flows") > 0) & ~failed())
+        used = answered_ones.select(_allows(rule).any().alias(str(n)) for n, rule in enumerate(self.allow)).row(0)
+        return [rule for rule, is_used in zip(self.allow, used, strict=True) if not is_used]
 
     def networks(self) -> Networks:
         """Labels are places in `groups`. Raises ValueError."""
