@@ -66,7 +66,7 @@ def analyze_files(paths: Sequence[Path], fmt: str | None, panes: Panes, rules: R
     """
     analysis, found = analysed(paths, fmt, panes)
     talks, watch = analysis.talks(), Watch(rules.detectors)
-    findings = last_of_each(watch.see_all(talks)) if rules.detectors else []
+    findings = last_of_each(watch.see_all(talks, analysis.silent())) if rules.detectors else []
     kept = told(findings, rules.suppressions)
     return {
         **analysis.report(), "findings": [as_object(finding) for finding in kept],
@@ -80,7 +80,7 @@ def detect_files(
 ) -> tuple[dict[str, object], list[Finding]]:
     """The object of core.analysis, and the newest word on each finding."""
     analysis, _ = analysed(paths, fmt, panes)
-    return analysis.report(), last_of_each(Watch(detectors).see_all(analysis.talks()))
+    return analysis.report(), last_of_each(Watch(detectors).see_all(analysis.talks(), analysis.silent()))
 
 
 def analysed(paths: Sequence[Path], fmt: str | None, panes: Panes) -> tuple[Analysis, dict[str, dict[str, object]]]:

@@ -82,7 +82,7 @@ def tried(cases: Sequence[Case], detectors: Sequence[Detector], fmt: Format | No
     for case in cases:
         analysis, parsed = Analysis(), parse(f"{case.lines.rstrip()}\n".encode(), fmt)
         analysis.add(parsed)
-        findings = last_of_each(Watch([by_name[case.detector]]).see_all(analysis.talks()))
+        findings = last_of_each(Watch([by_name[case.detector]]).see_all(analysis.talks(), analysis.silent()))
         yield Outcome(case, findings, parsed.rejects.height)
 
 

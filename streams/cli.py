@@ -322,7 +322,7 @@ def evaluate(  # noqa: PLR0913 - what a command line has
     if name:
         one, setting = curve.threshold(name, detectors)
         analysis, _ = brokerless.analysed([flows], loaded.format or None, loaded.panes)
-        points, now = list(curve.curve(analysis.talks(), one, setting, episodes)), getattr(one.settings, setting)
+        points, now = list(curve.curve(analysis, one, setting, episodes)), getattr(one.settings, setting)
         with _to_a_pipe():
             curve.show(name, now, points, Console())
         if plot:

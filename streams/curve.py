@@ -7,10 +7,10 @@ from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 
-import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from streams.core.analysis import Analysis
 from streams.core.detection import Detector, Watch, last_of_each
 from streams.core.evaluation import Episode, Point, point
 from streams.settings import ConfigError, nearest
@@ -35,14 +35,15 @@ def threshold(name: str, detectors: Sequence[Detector]) -> tuple[Detector, str]:
     return known[name]
 
 
-def curve(talks: pl.DataFrame, one: Detector, setting: str, truth: Sequence[Episode]) -> Iterator[Point]:
-    """The detector over the same conversations, at each value."""
+def curve(analysis: Analysis, one: Detector, setting: str, truth: Sequence[Episode]) -> Iterator[Point]:
+    """The detector over the same traffic, at each value."""
+    talks, silent = analysis.talks(), analysis.silent()
     now = getattr(one.settings, setting)
     whole = isinstance(now, int)
     values = sorted({max(1, round(now * times)) if whole else now * times for times in _TIMES})
     for value in values:
         tuned = replace(one, settings=replace(one.settings, **{setting: value}))
-        yield point(value, one.name, last_of_each(Watch([tuned]).see_all(talks)), truth)
+        yield point(value, one.name, last_of_each(Watch([tuned]).see_all(talks, silent)), truth)
 
 
 def show(name: str, now: float, points: Sequence[Point], console: Console) -> None:

@@ -32,7 +32,7 @@ def test_a_low_threshold_catches_more_and_says_more_that_is_not_true() -> None:
     analysis.add(parse(f"{_lines()}\n".encode()))
     one, setting = threshold("port-scan.ports", DETECTORS)
 
-    points = {found.value: found for found in curve(analysis.talks(), one, setting, [Episode.of(TRUTH)])}
+    points = {found.value: found for found in curve(analysis, one, setting, [Episode.of(TRUTH)])}
 
     assert points[10] == Point(10, episodes=1, caught=1, true=1, false=0)
     assert points[5] == Point(5, episodes=1, caught=1, true=1, false=1)

@@ -33,7 +33,7 @@ def test_analyze_tells_what_it_found(flows: Path) -> None:
     assert found == {
         "detector": "port-scan", "severity": "medium", "first_seen": START, "last_seen": START + 11, "eni": "eni-0a",
         "source": PUBLIC, "target": INSIDE, "port": None, "protocol": None, "count": 12,
-        "detected": START - START % 60 + 60, "updates": 1, "closed": False,
+        "detected": START - START % 60 + 60, "updates": 1, "closed": False, "origins": [],
         "sentence": f"{PUBLIC} tried 12 ports of {INSIDE} that it had not used before and got no answer; 0 answered",
     }  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import cast
 
 import polars as pl
 
-from streams.core import conversations, direction, ports, tables
+from streams.core import conversations, direction, ports, statuses, tables
 from streams.core.facts import facts
 from streams.core.fields import Format
 from streams.core.panes import Assign, assign
@@ -33,7 +33,7 @@ class Analysis:
     def __init__(
         self, pane_seconds: int = 60, how: Assign = "end", max_span: int = 3600, *, most_talks: int = 1_000_000
     ) -> None:
-        """Panes as in core.panes. most_talks: rows of conversations that are kept, those of the earliest minutes."""
+        """Panes as in core.panes. most_talks: rows of conversations, and of statuses, that are kept: early minutes."""
         self._panes = (pane_seconds, how, max_span)
         self._lines: Counter[str] = Counter()
         self._undated = 0
@@ -43,6 +43,7 @@ class Analysis:
         self._pending: list[dict[str, pl.DataFrame]] = []
         self._owners = direction.no_owners()
         self._talks: list[pl.DataFrame] = []
+        self._silent: list[pl.DataFrame] = []
         self._most_talks = most_talks
         self._unwatched_from: int | None = None
 
@@ -65,6 +66,7 @@ class Analysis:
             {name: _counted(placed if name == "panes" else rows, keys) for name, keys in _KEYS.items()}
         )
         self._talks.append(conversations.conversed(dated))
+        self._silent.append(statuses.counted(found.silent.filter(pl.col("start") != _NO_TIME)))
         if len(self._pending) >= _PATIENCE:
             self._merge()
 
@@ -77,13 +79,23 @@ class Analysis:
         """Conversations by minute (core.conversations.SCHEMA), directions told: whole minutes, see `unwatched_from`."""
         self._merge()
         [talks] = self._talks
-        return conversations.merged([direction.resolved(talks, self._owners)])
+        return conversations.merged([direction.resolved(self._until(talks), self._owners)])
 
-    def _kept(self, talks: pl.DataFrame) -> pl.DataFrame:
+    def silent(self) -> pl.DataFrame:
+        """Records that hold no flow, by interface and minute (core.statuses.SCHEMA), of the same minutes."""
+        self._merge()
+        [silent] = self._silent
+        return self._until(silent)
+
+    def _until(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows if self._unwatched_from is None else rows.filter(pl.col("pane") < self._unwatched_from)
+
+    def _kept(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Memory is bounded: of too many, the later minutes go, whole."""
-        if talks.height > self._most_talks:
-            self._unwatched_from = cast("int", talks.get_column("pane").sort()[self._most_talks])
-        return talks if self._unwatched_from is None else talks.filter(pl.col("pane") < self._unwatched_from)
+        rows = self._until(rows)
+        if rows.height > self._most_talks:
+            self._unwatched_from = cast("int", rows.get_column("pane").sort()[self._most_talks])
+        return self._until(rows)
 
     def report(self) -> dict[str, object]:
         """The object of `vpcflow analyze --json`. Times in epoch seconds, `protocol` IANA's number, null: unknown.
@@ -120,6 +132,7 @@ class Analysis:
             self._tables[name] = _summed(pl.concat(frames), keys)
         self._pending = []
         self._talks = [self._kept(conversations.merged(self._talks))]
+        self._silent = [self._kept(statuses.merged(self._silent))]
 
 
 def _empty(keys: tuple[str, ...]) -> pl.DataFrame:

@@ -12,13 +12,15 @@ from typing import cast
 
 import polars as pl
 
-from streams.core import conversations, direction, tables
+from streams.core import conversations, direction, statuses, tables
 from streams.core.raw import RawMessage
 from streams.core.rows import Row
 from streams.core.tables import Frames
 
-TALKS = "talks"
-"""The name of a block's frame, and of its row: `talks/` and the raw offset that it begins with."""
+TALKS, STATUSES = "talks", "statuses"
+"""The names of a block's frames (core.conversations, core.statuses). Its row is `talks/` and the raw offset that it
+begins with.
+"""
 
 BLOCK_SECONDS = 10
 _BACK = 6
@@ -65,20 +67,19 @@ class Block(Row):
 
     def end(self, offset: int, owners: pl.DataFrame, watermark: int | None) -> None:
         """Nothing is added any more. offset: of its last message; owners, watermark: what is known behind that."""
-        self.frames = {TALKS: self.told(owners)}
+        self.frames = self.told(owners)
         self.watermark, self.whole = watermark, True
         self.touch(offset)
 
-    def told(self, owners: pl.DataFrame) -> pl.DataFrame:
-        """Its conversations so far, directions told as far as `owners` (core.direction) can."""
-        [mine] = direction.combined([owners])
-        return conversations.merged([direction.resolved(self.value()[TALKS], mine)])
+    def told(self, owners: pl.DataFrame) -> Frames:
+        """What it has so far, directions told as far as `owners` (core.direction) can."""
+        [mine], now = direction.combined([owners]), self.value()
+        return {**now, TALKS: conversations.merged([direction.resolved(now[TALKS], mine)])}
 
     def nothing(self) -> Frames:
         """Before anything is added."""
-        return {TALKS: conversations.empty()}
+        return {TALKS: conversations.empty(), STATUSES: statuses.empty()}
 
     def merged(self, name: str, frames: list[pl.DataFrame]) -> pl.DataFrame:
-        """Frames of conversations as one."""
-        del name
-        return conversations.merged(frames)
+        """Frames of one kind as one."""
+        return conversations.merged(frames) if name == TALKS else statuses.merged(frames)

@@ -16,8 +16,8 @@ from typing import cast
 import orjson
 import polars as pl
 
-from streams.core import conversations, known, tables
-from streams.core.blocks import TALKS, Block, Cut
+from streams.core import conversations, known, statuses, tables
+from streams.core.blocks import STATUSES, TALKS, Block, Cut
 from streams.core.deadletter import DeadLetter, of_lines, of_message
 from streams.core.facts import Facts, facts
 from streams.core.fields import Format
@@ -287,11 +287,12 @@ class RawPartition:
             self.meta.rejects.update(dict(parsed.rejects.get_column("reason").value_counts().iter_rows()))
             for piece, rejects in lines.rejects(parsed.rejects):
                 out.dead_letters += of_lines(self.partition, piece.offset, piece.message, rejects)
-        if found.rows.height:
-            rows = self._marked(lines, self._dated(lines, found.rows, out))
-            if watched:
-                self._converse(rows, lines.offset)
-            placed = self._placed(rows)
+        rows = self._dated(lines, found.rows, out)
+        marks = self._marks(lines, rows, found.silent)
+        if watched:
+            self._watch(lines, rows, found.silent, marks)
+        if rows.height:
+            placed = self._placed(rows.with_columns(_of(lines, marks, rows).alias("mark")))
             says = known.info_columns(placed)
             deltas = {
                 name: tables.aggregate(placed, table, ["pane"], says if table is tables.ENI else ())
@@ -337,13 +338,6 @@ class RawPartition:
         self.known = known.Known(owners, info, admitted)
         self._known_row.touch(offset, send=not same)
 
-    def _marked(self, lines: Lines, rows: pl.DataFrame) -> pl.DataFrame:
-        """Facts with Int64 `mark`: the watermark when their message came. Advances it."""
-        before, newest = self.meta.watermark, rows.filter(~pl.col("early")).get_column("last").max()
-        if newest is not None:
-            self.meta.watermark = max(cast("int", newest), before or 0)
-        return rows.with_columns(self._marks(lines, rows, before).alias("mark"))
-
     def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Facts with their pane, HISTORY where that is gone. Counts the late and the early."""
         policy, early = self.policy, pl.col("early")
@@ -355,20 +349,24 @@ class RawPartition:
         gone = early | (pl.col("pane") < max(self.through, self._horizon(self.meta.watermark)))
         return placed.with_columns(pl.when(gone).then(HISTORY).otherwise("pane").alias("pane"))
 
-    def _marks(self, lines: Lines, rows: pl.DataFrame, before: int | None) -> pl.Expr:
-        """A row is late by the messages before its own; where none can be, one mark is as good as another."""
-        policy, newest = self.policy, self.meta.watermark or 0
+    def _marks(self, lines: Lines, rows: pl.DataFrame, silent: pl.DataFrame) -> pl.Series:
+        """Of each message the watermark when it came, 0: none. A row is late by the messages before its own; where none
+        can be, one mark is as good as another. Advances the watermark.
+        """
+        policy, before = self.policy, self.meta.watermark
+        newest = cast("int | None", rows.filter(~pl.col("early")).get_column("last").max())
+        if newest is not None:
+            self.meta.watermark = max(newest, before or 0)
         lateness = min(policy.lateness, policy.watch_lateness) if policy.watched else policy.lateness
         pane = max(policy.pane_seconds, conversations.PANE_SECONDS)
-        earliest = cast("int", rows.select(pl.min_horizontal("first", "last").min()).item())
-        if lines.alone or earliest - pane > newest - lateness:
-            return pl.lit(before or 0, dtype=pl.Int64)
-        of = lines.numbers(rows)
-        ends = rows.group_by(of.alias("of")).agg(pl.col("last").filter(~pl.col("early")).max())
+        times = [rows.select(pl.min_horizontal("first", "last").min()).item(), silent.get_column("start").min()]
+        earliest = min((time for time in times if time is not None), default=None)
+        if lines.alone or earliest is None or earliest - pane > (self.meta.watermark or 0) - lateness:
+            return pl.repeat(before or 0, len(lines.pieces), dtype=pl.Int64, eager=True)
+        ends = rows.group_by(lines.numbers(rows).alias("of")).agg(pl.col("last").filter(~pl.col("early")).max())
         each = pl.DataFrame({"of": range(len(lines.pieces))}, schema={"of": pl.UInt32})
         came = each.join(ends, on="of", how="left", maintain_order="left").get_column("last").head(-1)
-        marks = pl.concat([pl.Series("last", [before], dtype=pl.Int64), came]).cum_max().forward_fill()
-        return pl.lit(marks.fill_null(0).gather(of))
+        return pl.concat([pl.Series("last", [before], dtype=pl.Int64), came]).cum_max().forward_fill().fill_null(0)
 
     def _horizon(self, watermark: int | None) -> int:
         """Panes that start before this are no longer kept apart."""
@@ -394,17 +392,20 @@ class RawPartition:
             if pane.stamp < offset:
                 pane.add(frames, offset)
 
-    def _converse(self, rows: pl.DataFrame, offset: int) -> None:
+    def _watch(self, lines: Lines, rows: pl.DataFrame, silent: pl.DataFrame, marks: pl.Series) -> None:
         """Into the block; `unwatched` are the records that no detector sees: too late, too early, without addresses."""
-        block = self.blocks.setdefault(self.meta.block, Block())
+        block, lateness = self.blocks.setdefault(self.meta.block, Block()), self.policy.watch_lateness
         start = pl.min_horizontal("first", "last")
-        over = start - start % conversations.PANE_SECONDS + conversations.PANE_SECONDS
-        seen = conversations.conversed(
-            rows.filter(~pl.col("early") & (over > pl.col("mark") - self.policy.watch_lateness))
+        seen = rows.filter(~pl.col("early") & (_minute_end(start) > _of(lines, marks, rows) - lateness))
+        quiet = silent.filter(
+            (pl.col("start") <= lines.arrival(silent) + self.policy.future)
+            & (_minute_end(pl.col("start")) > _of(lines, marks, silent) - lateness)
         )
-        self.meta.totals["unwatched"] += rows.height - conversations.records(seen)
-        if seen.height and block.stamp < offset:
-            block.add({TALKS: seen}, offset)
+        found = {TALKS: conversations.conversed(seen), STATUSES: statuses.counted(quiet)}
+        self.meta.totals["unwatched"] += rows.height - conversations.records(found[TALKS])
+        fresh = {name: frame for name, frame in found.items() if frame.height}
+        if fresh and block.stamp < lines.offset:
+            block.add(fresh, lines.offset)
 
     def _next_block(self, offset: int) -> None:
         """The block that is filled is whole; another one begins."""
@@ -591,17 +592,22 @@ class RawPartition:
 
     def _told_block(self, first: int, partitions: int, *, idle: bool = False) -> Iterator[Summary]:
         block = self.blocks.get(first, Block())
-        talks = block.told(self.known.owners) if idle else block.value()[TALKS]
+        frames = block.told(self.known.owners) if idle else block.value()
         head = {
             "row": f"{TALKS}/{first}", "source": self.partition, "first": first, "stamp": block.stamp, "idle": idle,
             "watermark": self.meta.watermark if idle else block.watermark,
         }  # fmt: skip
-        parts = talks.with_columns(tables.destination(tables.ENI, partitions).alias("_to")).partition_by(
-            "_to", as_dict=True, include_key=False
-        )
+        split = {name: _split(frame, partitions) for name, frame in frames.items()}
         for to in range(partitions):
-            value = tables.encode(head, {TALKS: parts.get((to,), conversations.empty())})
+            value = tables.encode(head, {name: parts.get((to,), frames[name].clear()) for name, parts in split.items()})
             yield Summary(to, f"{self.partition}/{TALKS}/{first}".encode(), value)
+
+
+def _split(frame: pl.DataFrame, partitions: int) -> dict[tuple[object, ...], pl.DataFrame]:
+    """Rows by the partition that their ENI belongs to."""
+    return frame.with_columns(tables.destination(tables.ENI, partitions).alias("_to")).partition_by(
+        "_to", as_dict=True, include_key=False
+    )
 
 
 def newest(written: Written) -> dict[str, bytes]:
@@ -649,6 +655,17 @@ def _reach(name: str, value: bytes) -> int:
 
 def _stamp(value: bytes) -> int:
     return cast("int", tables.head(value)["stamp"])
+
+
+def _minute_end(second: pl.Expr) -> pl.Expr:
+    return second - second % conversations.PANE_SECONDS + conversations.PANE_SECONDS
+
+
+def _of(lines: Lines, marks: pl.Series, rows: pl.DataFrame) -> pl.Expr:
+    """Of each row the mark of its message. Lines are counted only where marks differ."""
+    if marks.n_unique() == 1:
+        return pl.lit(marks[0], dtype=pl.Int64)
+    return pl.lit(marks.gather(lines.numbers(rows)))
 
 
 def _how_far(value: bytes) -> tuple[int, bool]:

@@ -17,21 +17,27 @@ from streams.core import direction
 from streams.core.contacts import Contacts, Limits
 from streams.core.conversations import PANE_SECONDS
 from streams.core.findings import Episodes, Finding, as_frame, of_frame
+from streams.core.places import Places
 
 _CONTACTS, _MEMORY, _OPEN = "contacts", "memory", "open"
 """What frames of `Watch.frames` are named by."""
 
+_NOWHERE = Places()
 Memory = Mapping[str, pl.DataFrame]
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
 
 @dataclass(frozen=True)
 class Minute:
-    """start: epoch seconds. talks: conversations that began in it, as said above. contacts: what is known after it."""
+    """start: epoch seconds. talks: conversations that began in it, as said above. contacts: what is known after it.
+
+    silent: interfaces with records that hold no flow (core.statuses, `pane` left out).
+    """
 
     start: int
     talks: pl.DataFrame
     contacts: Contacts
+    silent: pl.DataFrame
 
     @property
     def end(self) -> int:
@@ -114,17 +120,21 @@ class Watch:
         self.restore(frames, plain)
         return gone
 
-    def see(self, start: int, talks: pl.DataFrame) -> list[Finding]:
-        """Findings that a minute opens, changes or closes."""
+    def see(self, start: int, talks: pl.DataFrame, silent: pl.DataFrame, places: Places) -> list[Finding]:
+        """Findings that a minute opens, changes or closes. places: where its conversations come from."""
         self._contacts = self._contacts.after(start, talks, self.limits)
-        minute = Minute(start, talks, self._contacts)
-        return [finding for one in self.detectors for finding in self._see(one, minute)]
+        minute = Minute(start, talks, self._contacts, silent)
+        return [finding for one in self.detectors for finding in self._see(one, minute, places)]
 
-    def see_all(self, talks: pl.DataFrame) -> Iterator[Finding]:
-        """Findings of conversations by minute (core.conversations.SCHEMA, directions told), in order."""
-        parts = talks.partition_by("pane", as_dict=True, include_key=False)
-        for (start,) in sorted(parts):
-            yield from self.see(cast("int", start), parts[start,])
+    def see_all(self, talks: pl.DataFrame, silent: pl.DataFrame, places: Places = _NOWHERE) -> Iterator[Finding]:
+        """Findings of conversations (core.conversations.SCHEMA, directions told) and statuses (core.statuses.SCHEMA).
+
+        The minutes in which there is something, in order.
+        """
+        said, quiet = _by_minute(talks), _by_minute(silent)
+        no_talks, no_silent = talks.clear().drop("pane"), silent.clear().drop("pane")
+        for start in sorted({*said, *quiet}):
+            yield from self.see(start, said.get(start, no_talks), quiet.get(start, no_silent), places)
 
     def open_findings(self) -> list[Finding]:
         """Those that are not closed."""
@@ -174,9 +184,14 @@ class Watch:
         """Hits that were passed over, as there were too many."""
         return sum(episodes.over for episodes in self._episodes.values())
 
-    def _see(self, one: Detector, minute: Minute) -> list[Finding]:
+    def _see(self, one: Detector, minute: Minute, places: Places) -> list[Finding]:
         hits, self._memories[one.name] = one.detect(minute, self._memories[one.name], one.settings)
-        return self._episodes[one.name].update(hits, minute.end)
+        return self._episodes[one.name].update(hits, minute.end, places)
+
+
+def _by_minute(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    parts = frame.partition_by("pane", as_dict=True, include_key=False)
+    return {cast("int", start): part for (start,), part in parts.items()}
 
 
 def last_of_each(findings: Iterable[Finding]) -> list[Finding]:

@@ -28,12 +28,16 @@ _ACTION_CODES = {name: code for code, name in enumerate(tables.ACTIONS) if code}
 
 @dataclass(frozen=True)
 class Facts:
-    """rows: the facts, one per flow; nodata, skipdata: records that count no flow; owners: see core.direction."""
+    """rows: the facts, one per flow; nodata, skipdata: records that count no flow; owners: see core.direction.
+
+    silent: those records (eni, start, skipped, line), where `parties` are asked for.
+    """
 
     rows: pl.DataFrame
     nodata: int
     skipdata: int
     owners: pl.DataFrame
+    silent: pl.DataFrame
 
 
 def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: bool, parties: bool = False) -> Facts:
@@ -43,7 +47,9 @@ def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: 
     by their log-status alone, whatever else they carry. parties: with the columns of core.conversations.parties.
     """
     nodata, skipdata = _count(records, is_nodata(records)), _count(records, is_skipdata(records))
-    flows = records.filter(is_flow(records)) if nodata or skipdata else records
+    flows, silent = records, records.clear()
+    if nodata or skipdata:
+        flows, silent = records.filter(is_flow(records)), records.filter(~is_flow(records))
     flows = _short_names(flows)
     flows = flows.with_columns(_eni(flows).alias("eni"))
     if "flow-direction" not in flows.columns or flows.get_column("flow-direction").null_count():
@@ -64,7 +70,15 @@ def facts(records: pl.DataFrame, owners: pl.DataFrame, arrival: int, *, replay: 
         *(name for name in INFO_FIELDS if name in flows.columns),
         *(conversations.parties(flows, _text(flows, "action") == "REJECT") if parties else ()),
     )
-    return Facts(rows, nodata, skipdata, owners)
+    return Facts(rows, nodata, skipdata, owners, _silent(silent if parties else silent.clear(), arrival))
+
+
+def _silent(records: pl.DataFrame, arrival: int) -> pl.DataFrame:
+    named = _short_names(records)
+    return named.select(
+        _eni(named).alias("eni"), _time(named, ("start", "end"), arrival).alias("start"),
+        is_skipdata(named).alias("skipped"), "line",
+    )  # fmt: skip
 
 
 def _count(records: pl.DataFrame, where: pl.Expr) -> int:

@@ -15,6 +15,9 @@ from typing import Any, cast
 import orjson
 import polars as pl
 
+from streams.core.conversations import PANE_SECONDS
+from streams.core.places import Places
+
 SEVERITIES = ("informational", "low", "medium", "high", "critical")
 """From the least to the worst."""
 
@@ -52,7 +55,7 @@ def no_hits() -> pl.DataFrame:
 @dataclass(frozen=True)
 class Finding:
     """An episode. Times in epoch seconds. detected: the end of the minute that told it. updates: minutes in which
-    something was seen.
+    something was seen. origins: see core.places, of the minute that opened it.
     """
 
     id: str
@@ -70,6 +73,7 @@ class Finding:
     updates: int
     sentence: str
     evidence: str
+    origins: str = ""
     closed: bool = False
 
     @property
@@ -81,7 +85,7 @@ class Finding:
 FINDINGS: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String, "detector": pl.String, **ABOUT, "severity": pl.Int64, "first": pl.Int64, "last": pl.Int64,
     "detected": pl.Int64, "count": pl.Int64, "updates": pl.Int64, "sentence": pl.String, "evidence": pl.String,
-    "closed": pl.Boolean,
+    "origins": pl.String, "closed": pl.Boolean,
 }  # fmt: skip
 """Findings as a frame."""
 
@@ -93,8 +97,14 @@ def as_object(finding: Finding) -> dict[str, object]:
         "first_seen": finding.first, "last_seen": finding.last, "detected": finding.detected, "eni": finding.eni,
         "source": finding.source, "target": finding.target, "port": finding.port, "protocol": finding.protocol,
         "count": finding.count, "updates": finding.updates, "closed": finding.closed, "sentence": finding.sentence,
-        "evidence": orjson.loads(finding.evidence),
+        "evidence": orjson.loads(finding.evidence), "origins": origins(finding),
     }  # fmt: skip
+
+
+def origins(finding: Finding) -> list[dict[str, int]]:
+    """Where its first records are on the raw topic: the messages from each of these offsets on."""
+    pairs = (one.split("@") for one in finding.origins.split(",") if one)
+    return [{"partition": int(partition), "offset": int(offset)} for partition, offset in pairs]
 
 
 def render(finding: Finding) -> bytes:
@@ -118,6 +128,9 @@ def finding_id(detector: str, about: tuple[object, ...], first: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+_NOWHERE = Places()
+
+
 @dataclass
 class Episodes:
     """The open episodes of one detector. cool_down: seconds without a hit that close one; limit: open ones at most.
@@ -131,10 +144,11 @@ class Episodes:
     over: int = 0
     open: dict[tuple[object, ...], Finding] = field(default_factory=dict)
 
-    def update(self, hits: pl.DataFrame, now: int) -> list[Finding]:
+    def update(self, hits: pl.DataFrame, now: int, places: Places = _NOWHERE) -> list[Finding]:
         """Findings that are new or changed, after a minute that ends at `now` (epoch seconds); and those that close."""
         self.over += max(0, hits.height - MOST_HITS)
-        changed = [self._seen(row, now) for row in _worst(hits).iter_rows(named=True)]
+        told = places.located(_worst(hits), now - PANE_SECONDS)
+        changed = [self._seen(row, now) for row in told.iter_rows(named=True)]
         return [found for found in changed if found is not None] + list(self._closed(now))
 
     def _seen(self, row: Mapping[str, object], now: int) -> Finding | None:
@@ -147,7 +161,7 @@ class Episodes:
             hit = replace(
                 hit, id=before.id, first=min(before.first, hit.first), last=max(before.last, hit.last),
                 detected=before.detected, count=before.count + hit.count, updates=before.updates + 1,
-                severity=max(before.severity, hit.severity),
+                severity=max(before.severity, hit.severity), origins=before.origins or hit.origins,
             )  # fmt: skip
         self.open[hit.about] = hit
         return hit

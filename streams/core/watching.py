@@ -16,13 +16,14 @@ from typing import Any, NamedTuple, cast
 import orjson
 import polars as pl
 
-from streams.core import conversations, tables
-from streams.core.blocks import TALKS
+from streams.core import conversations, statuses, tables
+from streams.core.blocks import STATUSES, TALKS
 from streams.core.conversations import PANE_SECONDS
 from streams.core.detection import Detector, Watch
 from streams.core.findings import SEVERITIES, Finding
 from streams.core.ledger import HoleError, Rows, Written
 from streams.core.panes import Clock
+from streams.core.places import Places
 from streams.core.suppression import Suppression, suppressed_by
 
 _STAMP = "stamp"
@@ -37,16 +38,30 @@ Pair = tuple[str, str]
 
 @dataclass
 class _Waiting:
-    """Of a block, the conversations whose minute is open. offset: of its message."""
+    """Of a block, the conversations and statuses whose minute is open. offset: of its message."""
 
     stamp: int
     offset: int
     talks: pl.DataFrame
+    silent: pl.DataFrame
+
+    def split(self, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Those of minutes before `limit`, which it has no longer then."""
+        over = pl.col("pane") < limit
+        gone = self.talks.filter(over), self.silent.filter(over)
+        self.talks, self.silent = self.talks.filter(~over), self.silent.filter(~over)
+        return gone
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return self.talks.height + self.silent.height
 
 
 class _Told(NamedTuple):
-    """The last block of a raw partition: the offset that it begins with, how far it goes, its records."""
+    """A block of a raw partition: the offset that it begins with, how far it goes, its records."""
 
+    source: int
     first: int = -2
     stamp: int = -1
     records: int = 0
@@ -136,17 +151,11 @@ class WatchingPartition:
         Raises ValueError: not ours.
         """
         self.stamp = max(self.stamp, offset)
-        head, frames = tables.decode(value)
-        source, first, stamp = (head.get(key) for key in ("source", "first", "stamp"))
-        watermark, talks = head.get("watermark"), frames.get(TALKS)
-        if not (isinstance(source, int) and isinstance(first, int) and isinstance(stamp, int)) or talks is None:
-            raise ValueError("not a block of conversations")
-        if talks.schema != conversations.SCHEMA:
-            raise ValueError("a block with other columns: written by another release")
-        self._count_late(name, source, _Told(first, stamp, conversations.records(talks)), talks)
-        self._wait(name, _Waiting(stamp, offset, talks))
-        if isinstance(watermark, int):
-            self.clock.advance(source, watermark, idle=bool(head.get("idle")))
+        told, watermark, idle, talks, silent = _read(value)
+        self._count_late(name, told, talks)
+        self._wait(name, _Waiting(told.stamp, offset, talks, silent))
+        if watermark is not None:
+            self.clock.advance(told.source, watermark, idle=idle)
         return self._close()
 
     def renew(self, setup: Setup) -> list[Finding]:
@@ -174,24 +183,24 @@ class WatchingPartition:
 
     # -- in --------------------------------------------------------------------------------------------------------
 
-    def _count_late(self, name: str, source: int, new: _Told, talks: pl.DataFrame) -> None:
+    def _count_late(self, name: str, new: _Told, talks: pl.DataFrame) -> None:
         """Records of closed minutes, but for those that were there before: a block comes again, or comes further."""
-        last = self._last.setdefault(source, _Told())
-        if new[:2] <= last[:2]:
+        last = self._last.setdefault(new.source, _Told(new.source))
+        if (new.first, new.stamp) <= (last.first, last.stamp):
             return
         late = conversations.records(talks.filter(pl.col("pane") < self.closed))
         if new.first == last.first:
             waits = self._waiting.get(name)
             late -= last.records - (conversations.records(waits.talks) if waits else 0)
         self.counts.late += late
-        self._last[source] = new
+        self._last[new.source] = new
 
     def _wait(self, name: str, new: _Waiting) -> None:
         """Of a block that comes again, the one that has come further. Minutes that were seen are seen once."""
         old = self._waiting.get(name)
         if old is not None and new.stamp < old.stamp:
             return
-        new.talks = new.talks.filter(pl.col("pane") >= self.closed)
+        new.split(self.closed)
         self._waiting[name] = new
 
     def _close(self) -> list[Finding]:
@@ -207,20 +216,20 @@ class WatchingPartition:
 
     def _forced(self) -> list[Finding]:
         """Memory is bounded: one raw partition that nobody reads must not hold back the others for ever."""
-        waiting = [one.talks for one in self._waiting.values() if one.talks.height]
-        if sum(talks.height for talks in waiting) <= self.setup.most_waiting:
+        if sum(one.rows for one in self._waiting.values()) <= self.setup.most_waiting:
             return []
-        oldest = min(cast("int", talks.get_column("pane").min()) for talks in waiting)
+        frames = [frame for one in self._waiting.values() for frame in (one.talks, one.silent) if frame.height]
+        oldest = min(cast("int", frame.get_column("pane").min()) for frame in frames)
         return self._closed_before(oldest + PANE_SECONDS)
 
     def _closed_before(self, limit: int) -> list[Finding]:
-        over = pl.col("pane") < limit
-        talks = conversations.merged([one.talks.filter(over) for one in self._waiting.values()])
-        for one in self._waiting.values():
-            one.talks = one.talks.filter(~over)
-        self._waiting = {name: one for name, one in self._waiting.items() if one.talks.height}
+        parts = {name: one.split(limit) for name, one in self._waiting.items()}
+        talks = conversations.merged([talks for talks, _ in parts.values()])
+        silent = statuses.merged([silent for _, silent in parts.values()])
+        places = Places({_origin(name): talks for name, (talks, _) in parts.items() if talks.height})
+        self._waiting = {name: one for name, one in self._waiting.items() if one.rows}
         self.closed, self._unsaved = limit, True
-        findings = list(self._told(self.watch.see_all(talks)))
+        findings = list(self._told(self.watch.see_all(talks, silent, places)))
         self.figures = self._figures()
         return findings
 
@@ -243,7 +252,7 @@ class WatchingPartition:
 
     def _stamp_row(self, names: list[str]) -> bytes:
         self.settled = min((one.offset for one in self._waiting.values()), default=self.stamp + 1) - 1
-        last = [[source, *told] for source, told in self._last.items()]
+        last = [list(told) for told in self._last.values()]
         return orjson.dumps({
             "v": 1, "stamp": self.settled, "save": self._saves, "rows": names, "closed": self.closed, "last": last,
             "watermarks": list(self.clock.watermark.items()), "idle": sorted(self.clock.idle),
@@ -254,7 +263,7 @@ class WatchingPartition:
         found = _stamp(rows[_STAMP])
         self.stamp = self.settled = found["stamp"]
         self._saves, self.closed = found["save"], found["closed"]
-        self._last = {source: _Told(*last) for source, *last in found["last"]}
+        self._last = {last[0]: _Told(*last) for last in found["last"]}
         self.clock.watermark, self.clock.idle = dict(found["watermarks"]), set(found["idle"])
         self.counts = Counts.of(found["counts"])
         self._slots[self._saves % 2] = list(found["rows"])
@@ -264,6 +273,26 @@ class WatchingPartition:
                 parts.setdefault(frame_name, []).append(frame)
         self.watch.restore({name: pl.concat(frames) for name, frames in parts.items()}, found["watch"])
         self.figures = self._figures()
+
+
+def _origin(name: str) -> str:
+    """As core.places has it, of a block's name: `source/talks/first`."""
+    source, _, first = name.partition(f"/{TALKS}/")
+    return f"{source}@{first}"
+
+
+def _read(value: bytes) -> tuple[_Told, int | None, bool, pl.DataFrame, pl.DataFrame]:
+    """What a block is, its watermark, whether its raw partition is idle, its frames. Raises ValueError: not ours."""
+    head, frames = tables.decode(value)
+    talks, silent = frames.get(TALKS, pl.DataFrame()), frames.get(STATUSES, pl.DataFrame())
+    if (talks.schema, silent.schema) != (conversations.SCHEMA, statuses.SCHEMA):
+        raise ValueError("not a block of conversations, or one with the columns of another release")
+    numbers = [head.get(key) for key in ("source", "first", "stamp")]
+    watermark = head.get("watermark")
+    if not all(isinstance(one, int) for one in numbers) or not isinstance(watermark, int | None):
+        raise ValueError("not a block of conversations: it does not say which")
+    source, first, stamp = cast("list[int]", numbers)
+    return _Told(source, first, stamp, conversations.records(talks)), watermark, bool(head.get("idle")), talks, silent
 
 
 def newest(written: Written) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from functools import partial
 
 import polars as pl
 
+from streams.core import statuses
 from streams.core.contacts import TCP, UDP, Contacts, Limits, failed
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import ABOUT, no_hits
@@ -55,7 +56,7 @@ class Matrix:
         """
         if not self.allow:
             return []
-        minute = Minute(0, talks, Contacts.none().after(0, talks, Limits()))
+        minute = Minute(0, talks, Contacts.none().after(0, talks, Limits()), statuses.empty())
         answered_ones = _grouped(minute, self, self.networks()).filter((pl.col("flows") > 0) & ~failed())
         used = answered_ones.select(_allows(rule).any().alias(str(n)) for n, rule in enumerate(self.allow)).row(0)
         return [rule for rule, is_used in zip(self.allow, used, strict=True) if not is_used]

@@ -16,6 +16,7 @@ from streams.detectors.exposure import EXPOSURE
 from streams.detectors.flood import FLOOD
 from streams.detectors.known_bad import KNOWN_BAD
 from streams.detectors.lateral_movement import LATERAL_MOVEMENT
+from streams.detectors.log_health import LOG_HEALTH
 from streams.detectors.new_peer import NEW_PEER
 from streams.detectors.new_service import NEW_SERVICE
 from streams.detectors.policy import POLICY
@@ -26,6 +27,6 @@ from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 DETECTORS: Sequence[Detector] = (
     PORT_SCAN, PORT_SWEEP, DISTRIBUTED_SCAN, BRUTE_FORCE, FLOOD, CONNECTION_FLOOD, BEACON, EXFILTRATION,
     UNUSUAL_VOLUME, NEW_SERVICE, NEW_PEER, LATERAL_MOVEMENT, REJECTED_SURGE, BROKEN_DEPENDENCY, EXPOSURE, POLICY,
-    KNOWN_BAD, COST_SURGE,
+    KNOWN_BAD, COST_SURGE, LOG_HEALTH,
 )  # fmt: skip
 BY_NAME = {one.name: one for one in DETECTORS}

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from streams.core.findings import Finding
+from streams.core.findings import Finding, origins
 from streams.core.protocols import protocol_name
 from streams.detectors.registry import BY_NAME
 from streams.sinks import attack
@@ -63,7 +63,7 @@ def document(finding: Finding) -> dict[str, Any]:
         "vpcflow": {
             "finding": {
                 "count": finding.count, "updates": finding.updates, "closed": finding.closed,
-                "evidence": orjson.loads(finding.evidence),
+                "evidence": orjson.loads(finding.evidence), "origins": origins(finding),
             }
         },
     }  # fmt: skip

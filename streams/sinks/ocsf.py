@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from streams.core.detection import Detector
-from streams.core.findings import SEVERITIES, Finding
+from streams.core.findings import SEVERITIES, Finding, origins
 from streams.detectors.registry import BY_NAME
 from streams.sinks import attack
 
@@ -98,7 +98,7 @@ def _evidence(finding: Finding) -> dict[str, Any]:
         "dst_endpoint": {"ip": finding.target, **port} if finding.target else None,
         "connection_info": _connection(finding),
     }
-    data = {**orjson.loads(finding.evidence), **port}
+    data = {**orjson.loads(finding.evidence), **port, "origins": origins(finding)}
     return {**{name: value for name, value in known.items() if value}, "data": data}
 
 

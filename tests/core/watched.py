@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streams.core import tables
-from streams.core.blocks import TALKS
 from streams.core.combine import Summary
-from streams.core.conversations import KEYS
 from streams.core.detection import Detected, Detector, Memory, Minute
 from streams.core.findings import Finding
 from streams.core.watching import Setup, WatchingPartition
@@ -55,7 +53,7 @@ def blocks(told: Iterable[Summary]) -> dict[tuple[int, bytes], object]:
     found: dict[tuple[int, bytes], object] = {}
     for one in told:
         head, frames = tables.decode(one.value)
-        rows = (head, sorted(frames[TALKS].sort(list(KEYS)).rows(), key=repr))
+        rows = (head, {name: sorted(frame.rows(), key=repr) for name, frame in frames.items()})
         assert found.setdefault((one.partition, one.key), rows) == rows
     return found
 

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import polars as pl
 import pytest
 
+from streams.core import statuses
 from streams.core.analysis import Analysis
 from streams.core.contacts import Contacts, Limits
 from streams.core.detection import Detector, Watch
@@ -52,7 +53,7 @@ def test_no_memory_has_more_rows_than_its_limit(one: Detector, everybody: pl.Dat
     """A detector that remembers something has a limit, and the limit holds minute by minute."""
     assert not one.memory or {each.name for each in fields(one.settings)} & set(LIMITS)
     watch = Watch([limited(one)])
-    for _ in watch.see_all(everybody):
+    for _ in watch.see_all(everybody, statuses.empty()):
         pass
     # what runs at the moment has a row an interface at most, of one span of ten minutes
     rows = {name: frame.height for name, frame in watch._memories[one.name].items() if name != "now"}

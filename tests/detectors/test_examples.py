@@ -28,7 +28,7 @@ def found(detector: Detector, *pieces: str) -> list[Finding]:
     analysis = Analysis()
     for piece in pieces:
         analysis.add(parse(f"{HEADER}\n{piece}\n".encode()))
-    return last_of_each(Watch([detector]).see_all(analysis.talks()))
+    return last_of_each(Watch([detector]).see_all(analysis.talks(), analysis.silent()))
 
 
 @pytest.mark.parametrize(

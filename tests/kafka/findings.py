@@ -48,7 +48,7 @@ def expected(given: Sequence[RawMessage]) -> dict[str, object]:
     analysis = Analysis()
     for message in given:
         analysis.add(parse(message.value + b"\n", parse_format(str(message.format))))
-    return {one.id: as_object(one) for one in Watch(DETECTORS).see_all(analysis.talks())}
+    return {one.id: as_object(one) for one in Watch(DETECTORS).see_all(analysis.talks(), analysis.silent())}
 
 
 async def publish(bootstrap: str, names: Names, given: Sequence[RawMessage], pause: float = 0.0) -> None:
@@ -77,6 +77,11 @@ async def told(bootstrap: str, topic: str) -> dict[str, object]:
     finally:
         await consumer.stop()
     return found
+
+
+def without_origins(found: Mapping[str, object]) -> dict[str, object]:
+    """What a file has too: it has no raw topic."""
+    return {name: {**one, "origins": []} for name, one in found.items() if isinstance(one, dict)}
 
 
 async def until(what: str, check: Callable[[], bool], seconds: float = 90.0) -> None:

@@ -18,6 +18,7 @@ FINDING = Finding(
     id="0123456789abcdef0123456789abcdef", detector="port-scan", eni="eni-1", source="198.51.100.7", target="10.0.0.5",
     port=None, protocol=None, severity=2, first=1_700_000_000, last=1_700_000_059, detected=1_700_000_060, count=12,
     updates=1, sentence="198.51.100.7 tried 12 ports of 10.0.0.5", evidence='{"tried":12,"some":[1,2]}',
+    origins="0@12,3@4567",
 )  # fmt: skip
 SHAPES = [
     FINDING,
@@ -87,6 +88,7 @@ def test_ecs_has_the_fields_of_ecs_and_ours_apart(finding: Finding) -> None:
     assert given["event"]["id"] == finding.id
     assert given["@timestamp"] == "2023-11-14T22:14:19Z"
     assert given["vpcflow"]["finding"]["evidence"] == as_object(finding)["evidence"]
+    assert given["vpcflow"]["finding"]["origins"] == [{"partition": 0, "offset": 12}, {"partition": 3, "offset": 4567}]
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.name)
