@@ -37,6 +37,7 @@ from streams.names import Names
 from streams.server import Server, health_routes
 from streams.settings import EMBEDDED, Client, ConfigError, Settings, access_keys, redacted
 from streams.sinks import ecs, ocsf
+from streams.sinks.alertmanager import push
 from streams.sources.bridge import BridgeSettings, Reading, run_bridge
 from streams.sources.deadletters import LetterError, Putting, Reader, opened, put_back
 from streams.sources.firehose import RUNNER_OPTIONS, FirehoseSettings, firehose_routes
@@ -448,6 +449,9 @@ def _work(settings: Settings, parts: Parts, running: Running, server: Server) ->
         work.append(not_for_long(running.contacts[0], _PATIENCE_SECONDS))
     if running.rulebook:
         work.append(_follow_rules(settings, running.rulebook, running))
+    if running.worker and running.rulebook and settings.detection.alertmanager:
+        url, seconds = settings.detection.alertmanager, settings.detection.alertmanager_seconds
+        work.append(push(url, seconds, running.worker.open_findings, running.instruments.pushed))
     if parts.feed and running.publisher:
         work.append(parts.feed(running.publisher, settings))
     if parts.bridge and running.publisher:

@@ -93,6 +93,7 @@ METRICS = {
         Declared("vpcflow_unwatched_records_total", "counter", ("partition",), "Flow records that no detector sees: later than detection.lateness_seconds, from the future, or without addresses. partition: of the raw topic."),
         Declared("vpcflow_unwatched_late_records_total", "counter", ("partition",), "Flow records whose minute was closed for the detectors when their block came: their raw partition had been idle, or far behind."),
         Declared("vpcflow_watched_before_timestamp_seconds", "gauge", ("partition",), "Minutes that end by this have been seen by the detectors."),
+        Declared("vpcflow_alertmanager_requests_total", "counter", ("outcome",), "Times that open findings were told to Alertmanager. outcome: ok or error."),
         Declared("vpcflow_rules_last_reload_successful", "gauge", (), "1: the detectors run by the files of the settings as they are; 0: the last edit was refused, and the rules before it are in force."),
         Declared("vpcflow_event_loop_lag_seconds", "histogram", (), "How much later than asked a timer of the event loop ran, ten times a second: so long requests and messages waited."),
         Declared("vpcflow_python_blocks", "gauge", (), "Blocks of memory that Python's objects take (sys.getallocatedblocks). When memory grows and they don't, it is an allocator that keeps pages."),
@@ -143,6 +144,7 @@ class Instruments:
         self._checkpoints = self._gauge("vpcflow_checkpoint_last_timestamp_seconds")
         self._assignments = self._counter("vpcflow_assignments_total")
         self._recovery = self._histogram("vpcflow_recovery_duration_seconds", _DURATION_BUCKETS)
+        self._alerts = self._counter("vpcflow_alertmanager_requests_total")
         self._rules = self._gauge("vpcflow_rules_last_reload_successful")
         self._rules.set(1)
         self._gauge("vpcflow_python_blocks").set_function(sys.getallocatedblocks)
@@ -187,6 +189,10 @@ class Instruments:
     def recovered(self, seconds: float) -> None:
         """All tables are whole, so long after the partitions came."""
         self._recovery.observe(seconds)
+
+    def pushed(self, outcome: str) -> None:
+        """Open findings were told to Alertmanager."""
+        self._alerts.labels(outcome).inc()
 
     def reloaded(self, *, successful: bool) -> None:
         """A file of the rules has changed."""

@@ -104,6 +104,12 @@ def _source_url(text: str) -> str:
     return text and _kafka_url(text)
 
 
+def _http_url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s@/?#]+(/[^\s@?#]*)?", text):
+        raise ValueError
+    return text
+
+
 def _topic_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", text) or set(text) == {"."}:
         raise ValueError
@@ -124,6 +130,7 @@ File = Annotated[Path, AfterValidator(_readable), Says("a file that can be read"
 HostPort = Annotated[str, AfterValidator(_host_port), Says("HOST:PORT, such as 127.0.0.1:8080")]
 BrokerUrl = Annotated[str, AfterValidator(_broker_url), Says('"embedded" or kafka://HOST:PORT[,HOST:PORT...]')]
 SourceUrl = Annotated[str, AfterValidator(_source_url), Says('"" or kafka://HOST:PORT[,HOST:PORT...]')]
+HttpUrl = Annotated[str, AfterValidator(_http_url), Says('"" or http://HOST:PORT, without a user or password')]
 Secret = Annotated[SecretStr, Field(min_length=1), Says("text that is not empty")]
 TopicName = Annotated[
     str, AfterValidator(_topic_name), Says("letters, digits, dots, underscores and hyphens, 200 at most")
@@ -363,6 +370,10 @@ class Detection(Section):
     )
     policy: File | None = Field(
         None, description="Who may talk to whom (YAML): groups, what is allowed, protected groups."
+    )
+    alertmanager: HttpUrl = Field("", description='Prometheus Alertmanager that workers tell open findings. "": none.')
+    alertmanager_seconds: Seconds = Field(
+        30, description="How often. An alert ends when it was not told three times in a row."
     )
     suppressions: File | None = Field(
         None, description="Findings that nobody wants to be told of (YAML): who says so, why, until when."

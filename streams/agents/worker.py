@@ -26,6 +26,7 @@ from streams.agents.loop import Loop, partitions_of
 from streams.agents.roll import Roll
 from streams.core import ledger, tables
 from streams.core.combine import Meta, Policy, RawPartition
+from streams.core.findings import Finding
 from streams.core.known import INFO_SCHEMA
 from streams.core.ledger import HoleError
 from streams.core.roll import SummaryPartition, held
@@ -140,6 +141,11 @@ class Worker:
         )  # fmt: skip
         self._loops.append(loop)
         return loop
+
+    def open_findings(self) -> list[Finding]:
+        """Of this worker's partitions, as of their last minute."""
+        states = list(self.detect.states.values()) if self.detect else []
+        return [finding for state in states for finding in state.figures.findings]
 
     def renew(self, setup: Setup) -> None:
         """Detectors go on by other rules, from the next minute that closes."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -29,6 +30,7 @@ from streams.core.suppression import Suppression, suppressed_by
 _STAMP = "stamp"
 _SLICE = 20_000
 """Rows of a frame in one message of the changelog."""
+_MOST_OPEN = 1000
 _MOST_UNSETTLED = 1000
 """Messages that are taken and not settled: with more, a checkpoint is written though no minute has closed."""
 
@@ -95,7 +97,8 @@ class Counts:
 @dataclass(frozen=True)
 class Figures:
     """What a scrape shows, taken when a minute closed. active: open findings by detector and severity. suppressed: by
-    detector. over: see core.findings. closed: epoch seconds. The rest: see Counts.
+    detector. over: see core.findings. closed: epoch seconds. findings: open ones that nobody suppresses, 1,000 of the
+    worst. The rest: see Counts.
     """
 
     opened: Mapping[Pair, int] = field(default_factory=dict)
@@ -104,6 +107,7 @@ class Figures:
     over: int = 0
     late: int = 0
     closed: int = 0
+    findings: Sequence[Finding] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -234,9 +238,14 @@ class WatchingPartition:
         return findings
 
     def _figures(self) -> Figures:
-        active = Counter((one.detector, SEVERITIES[one.severity]) for one in self.watch.open_findings())
+        findings = self.watch.open_findings()
+        active = Counter((one.detector, SEVERITIES[one.severity]) for one in findings)
+        worst = nsmallest(_MOST_OPEN, findings, key=lambda one: (-one.severity, -one.last, one.id))
+        shown = [one for one in worst if suppressed_by(one, self.setup.suppressions) is None]
         suppressed = {(detector,): count for detector, count in self.counts.suppressed.items() if count}
-        return Figures(dict(self.counts.opened), active, suppressed, self.watch.over, self.counts.late, self.closed)
+        return Figures(
+            dict(self.counts.opened), active, suppressed, self.watch.over, self.counts.late, self.closed, shown
+        )
 
     def _told(self, findings: Iterator[Finding]) -> Iterator[Finding]:
         """Those that nobody suppresses; all are counted."""

@@ -115,6 +115,7 @@ def _busy() -> tuple[Instruments, Exposition, Snapshot]:
     instruments.visible(1.5)
     instruments.checkpoint("combine", 0.2, 5000)
     instruments.loop_lag(0.02)
+    instruments.pushed("ok")
     instruments.delays(folded.delays, folded.delay_sum)
     return instruments, exposition, _snapshot([state])
 

@@ -16,6 +16,8 @@ from streams.detectors.cost_surge import COST_SURGE
 from streams.detectors.examples import HEADER, INSIDE, PUBLIC
 from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 from streams.names import Names
+from tests.conftest import missing
+from tests.kafka.alertmanager import Alertmanager, MissingError
 from tests.kafka.findings import (
     environ,
     expected,
@@ -133,6 +135,35 @@ async def test_kill_9_in_an_episode_changes_no_finding(apache_kafka: str) -> Non
     known = expected(given)
     assert without_origins(await told(apache_kafka, names.anomalies)) == known
     assert sum(samples["vpcflow_findings_total"].values()) == len(known)
+
+
+async def test_alertmanager_is_told_open_findings_and_its_alerts_end_with_the_worker(embedded: str) -> None:
+    """Labels say what a finding is about, annotations what was seen; nobody has to close an alert."""
+    names, (given, then) = _names(), _refusing()
+    await publish(embedded, names, [*given, *then])
+    try:
+        server = Alertmanager()
+    except MissingError as error:
+        missing(error)
+        return
+    with server:
+        settings = environ(
+            names, VPCFLOW_DETECTION__ALERTMANAGER=server.url, VPCFLOW_DETECTION__ALERTMANAGER_SECONDS="1"
+        )
+        with Vpcflow("worker", "--broker", f"kafka://{embedded}", environ=settings) as worker:
+            await until("all minutes are closed", partial(watched_to, worker, END))
+            await until("a scan fires", lambda: "PortScan" in server.firing())
+            [scan] = [one for one in server.alerts() if one["labels"]["alertname"] == "PortScan"]
+            samples = await asyncio.to_thread(worker.samples)
+        await until("all alerts ended", lambda: not server.firing())
+
+    assert scan["labels"] == {
+        "alertname": "PortScan", "detector": "port-scan", "severity": "medium", "eni": ENI, "source": SCANNER,
+        "target": HOST,
+    }  # fmt: skip
+    assert scan["annotations"]["summary"].startswith(f"{SCANNER} tried 12 ports of {HOST}")
+    assert scan["annotations"]["finding"] in await told(embedded, names.anomalies)
+    assert samples["vpcflow_alertmanager_requests_total"][("outcome", "ok"),] > 0
 
 
 async def test_rules_are_taken_without_a_restart_and_a_bad_edit_is_refused(embedded: str, tmp_path: Path) -> None:
