@@ -73,7 +73,10 @@ class Block(Row):
 
     def told(self, owners: pl.DataFrame) -> Frames:
         """What it has so far, directions told as far as `owners` (core.direction) can."""
-        [mine], now = direction.combined([owners]), self.value()
+        now = self.value()
+        if not now[TALKS].select((pl.col("direction") >= direction.LOW4).any()).item():
+            return now
+        [mine] = direction.combined([owners])
         return {**now, TALKS: conversations.merged([direction.resolved(now[TALKS], mine)])}
 
     def nothing(self) -> Frames:

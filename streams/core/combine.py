@@ -64,7 +64,7 @@ class Policy:
     default_format: Format | None = None
     watched: bool = False
     watch_lateness: int = 300
-    block_lines: int = 50_000
+    block_lines: int = 100_000
 
     @property
     def sweep_seconds(self) -> int:
@@ -401,7 +401,7 @@ class RawPartition:
             (pl.col("start") <= lines.arrival(silent) + self.policy.future)
             & (_minute_end(pl.col("start")) > _of(lines, marks, silent) - lateness)
         )
-        found = {TALKS: conversations.conversed(seen), STATUSES: statuses.counted(quiet)}
+        found = {TALKS: conversations.conversing(seen), STATUSES: statuses.counted(quiet)}
         self.meta.totals["unwatched"] += rows.height - conversations.records(found[TALKS])
         fresh = {name: frame for name, frame in found.items() if frame.height}
         if fresh and block.stamp < lines.offset:

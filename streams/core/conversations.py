@@ -56,11 +56,14 @@ _NO_BITS = pl.lit(0, dtype=pl.UInt64)
 _LONE_RESET_BYTES = 60
 _SYN, _RST = 2, 4
 _TCP = 6
-_FLIPPED = {
-    direction.INGRESS: direction.EGRESS, direction.EGRESS: direction.INGRESS,
-    direction.LOW4: direction.HIGH4, direction.HIGH4: direction.LOW4,
-    direction.LOW6: direction.HIGH6, direction.HIGH6: direction.LOW6,
-}  # fmt: skip
+_OPPOSITE = pl.Series(
+    [
+        direction.UNKNOWN, direction.EGRESS, direction.INGRESS, direction.HIGH4, direction.LOW4, direction.HIGH6,
+        direction.LOW6,
+    ],
+    dtype=pl.UInt8,
+)  # fmt: skip
+"""Of each code of core.direction."""
 
 
 def empty() -> pl.DataFrame:
@@ -69,12 +72,12 @@ def empty() -> pl.DataFrame:
 
 
 def parties(flows: pl.DataFrame, rejected: pl.Expr) -> list[pl.Expr]:
-    """Columns for `conversed`, of parsed records. rejected: Boolean."""
+    """Columns for `conversing`, of parsed records. rejected: Boolean."""
     src, dst = (_party(flows, *names) for names in (("pkt-srcaddr", "srcaddr"), ("pkt-dstaddr", "dstaddr")))
     flags = pl.col("tcp-flags") if "tcp-flags" in flows.columns else None
     has_ports = {"srcport", "dstport"} <= set(flows.columns)
     srcport, dstport = (pl.col(name) if has_ports else pl.lit(None, dtype=pl.Int64) for name in ("srcport", "dstport"))
-    request = pl.coalesce(ports.opens(srcport, dstport, rejected, flags), _by_address(src, dst))
+    request = pl.lit(_requests(flows, ports.opens(srcport, dstport, rejected, flags), src, dst))
     return [
         pl.when(request).then(src).otherwise(dst).alias("client"),
         pl.when(request).then(dst).otherwise(src).alias("server"),
@@ -86,14 +89,29 @@ def parties(flows: pl.DataFrame, rejected: pl.Expr) -> list[pl.Expr]:
     ]
 
 
-def conversed(facts: pl.DataFrame) -> pl.DataFrame:
-    """Facts with `parties` -> conversations by minute (columns: SCHEMA). Records without both addresses have none."""
-    known = facts.filter(pl.col("client").is_not_null() & pl.col("server").is_not_null())
+def _requests(flows: pl.DataFrame, opens: pl.Expr, src: pl.Expr, dst: pl.Expr) -> pl.Series:
+    """Whether the sender is the client. Addresses are looked at only where ports do not tell: few, and it is dear."""
+    told = flows.with_columns(opens.alias("_told")).get_column("_told")
+    open_ = told.is_null()
+    if not open_.any():
+        return told
+    by_address = flows.filter(open_).select(_by_address(src, dst).alias("_told")).to_series()
+    return told.scatter(open_.arg_true(), by_address)
+
+
+def conversing(facts: pl.DataFrame) -> pl.DataFrame:
+    """Facts with `parties` -> conversations by minute (columns: SCHEMA), a row a record: `merged` adds them up.
+
+    Records without both addresses have none.
+    """
+    known = facts
+    if facts.get_column("client").null_count() or facts.get_column("server").null_count():
+        known = facts.filter(pl.col("client").is_not_null() & pl.col("server").is_not_null())
     first = pl.col("first").clip(upper_bound=pl.col("last"))
     of = pl.col("request")
-    rows = known.select(
+    return known.select(
         "eni",
-        pl.when(of).then("direction").otherwise(pl.col("direction").replace(_FLIPPED)).alias("direction"),
+        pl.when(of).then("direction").otherwise(pl.lit(_OPPOSITE).gather("direction")).alias("direction"),
         "client", "server", pl.col("service").alias("port"), "protocol",
         (first - first % PANE_SECONDS).alias("pane"),
         *(of.cast(pl.Int64).alias("flows"), (of & _is_rejected()).cast(pl.Int64).alias("rejected")),
@@ -106,19 +124,33 @@ def conversed(facts: pl.DataFrame) -> pl.DataFrame:
         pl.when(of).then(pl.lit(_BITS).gather(first % PANE_SECONDS)).otherwise(_NO_BITS).alias("seconds"),
         pl.when(of).then(pl.lit(_BITS).gather(pl.col("socket") % 64)).otherwise(_NO_BITS).alias("sockets"),
     )  # fmt: skip
-    return merged([rows])
+
+
+def conversed(facts: pl.DataFrame) -> pl.DataFrame:
+    """The same, each key and minute once."""
+    return merged([conversing(facts)])
 
 
 def merged(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Frames of conversations -> one in which each key and minute stands once."""
+    """Frames of conversations -> one in which each key and minute stands once.
+
+    By a hash of the key, which takes half the time of the key: of a million conversations two have the same one in one
+    minute of thirty million.
+    """
     parts = [frame for frame in frames if frame.height]
     if not parts:
         return empty()
-    found = pl.concat(parts).group_by(*KEYS, "pane").agg(
-        pl.col(SUMS).sum(), pl.col("first").min(), pl.col("last").max(), pl.col("smallest").min(),
-        pl.col("largest").max(), pl.col("seconds", "sockets").bitwise_or(),
+    found = pl.concat(parts).with_columns(_hash().alias("_hash")).group_by("_hash").agg(
+        pl.col(*KEYS, "pane").first(), pl.col(SUMS).sum(), pl.col("first").min(), pl.col("last").max(),
+        pl.col("smallest").min(), pl.col("largest").max(), pl.col("seconds", "sockets").bitwise_or(),
     )  # fmt: skip
     return found.select(*SCHEMA)
+
+
+def _hash() -> pl.Expr:
+    direction_, port, protocol, pane = (pl.col(n).cast(pl.Int64) for n in ("direction", "port", "protocol", "pane"))
+    numbers = direction_ + port * (1 << 3) + protocol * (1 << 20) + pane * (1 << 28)
+    return numbers.hash(1) ^ pl.col("eni").hash(2) ^ pl.col("client").hash(3) ^ pl.col("server").hash(4)
 
 
 def records(talks: pl.DataFrame) -> int:

@@ -44,14 +44,28 @@ class Minute:
         """Epoch seconds; the first one that is not in it."""
         return self.start + PANE_SECONDS
 
+    @classmethod
+    def of(cls, start: int, talks: pl.DataFrame, contacts: Contacts, silent: pl.DataFrame) -> Minute:
+        """With what many detectors ask of the same addresses, asked once."""
+        sides = (_is_outside(side, contacts).alias(f"{side}{_OUTSIDE}") for side in _SIDES)
+        return cls(start, talks.with_columns(sides), contacts, silent)
+
     def outside(self, address: str) -> pl.Expr:
         """Boolean: whether the addresses of that column are of the Internet, and no interface's own.
 
-        Multicast, broadcast, link-local, loopback and unspecified ones are nobody's: not outside.
+        Multicast, broadcast, link-local, loopback and unspecified ones are nobody's: not outside. `client` and `server`
+        are those of `talks`.
         """
-        text = pl.col(address)
-        nobodys = text.str.contains(direction.PRIVATE) | text.str.contains(direction.NOBODYS)
-        return ~nobodys & ~text.is_in(self.contacts.owned.implode())
+        return pl.col(f"{address}{_OUTSIDE}") if address in _SIDES else _is_outside(address, self.contacts)
+
+
+_SIDES, _OUTSIDE = ("client", "server"), "_outside"
+
+
+def _is_outside(address: str, contacts: Contacts) -> pl.Expr:
+    text = pl.col(address)
+    nobodys = text.str.contains(direction.PRIVATE) | text.str.contains(direction.NOBODYS)
+    return ~nobodys & ~text.is_in(contacts.owned.implode())
 
 
 Detected = tuple[pl.DataFrame, Memory]
@@ -123,7 +137,7 @@ class Watch:
     def see(self, start: int, talks: pl.DataFrame, silent: pl.DataFrame, places: Places) -> list[Finding]:
         """Findings that a minute opens, changes or closes. places: where its conversations come from."""
         self._contacts = self._contacts.after(start, talks, self.limits)
-        minute = Minute(start, talks, self._contacts, silent)
+        minute = Minute.of(start, talks, self._contacts, silent)
         return [finding for one in self.detectors for finding in self._see(one, minute, places)]
 
     def see_all(self, talks: pl.DataFrame, silent: pl.DataFrame, places: Places = _NOWHERE) -> Iterator[Finding]:

@@ -56,7 +56,7 @@ class Matrix:
         """
         if not self.allow:
             return []
-        minute = Minute(0, talks, Contacts.none().after(0, talks, Limits()), statuses.empty())
+        minute = Minute.of(0, talks, Contacts.none().after(0, talks, Limits()), statuses.empty())
         answered_ones = _grouped(minute, self, self.networks()).filter((pl.col("flows") > 0) & ~failed())
         used = answered_ones.select(_allows(rule).any().alias(str(n)) for n, rule in enumerate(self.allow)).row(0)
         return [rule for rule, is_used in zip(self.allow, used, strict=True) if not is_used]
