@@ -20,8 +20,9 @@ _STALE_SECONDS = 3.0
 @dataclass(frozen=True)
 class Look:
     """The worker at a moment (seconds, monotonic). lines, lag (raw messages): by partition. lost: messages that the
-    broker no longer held. peak_mb: the highest RSS since the last look. given_mb: of the RSS, what the worker has given
-    back and the kernel has not taken yet, as nobody needed it. blocks: of memory, that Python's objects take.
+    broker no longer held. peak_mb, held_mb: since the last look, the highest RSS, and the mean of what is held: RSS
+    without what the worker has given back (Polars' allocator does with MADV_FREE) and the kernel has not taken yet, as
+    nobody needed it. blocks: of memory, that Python's objects take.
     """
 
     at: float
@@ -35,13 +36,8 @@ class Look:
     threads: int = 0
     ready: bool = True
     lost: int = 0
-    given_mb: float = 0.0
+    held_mb: float = 0.0
     blocks: int = 0
-
-    @property
-    def held_mb(self) -> float:
-        """Without what Polars' allocator gave back with MADV_FREE: on an idle machine RSS creeps by that."""
-        return self.rss_mb - self.given_mb
 
     @property
     def counted(self) -> int:

@@ -153,7 +153,9 @@ def _creeping(mb_an_hour: float, given_back: float = 0.0) -> Soak:
     """given_back: MB an hour of it that the kernel only has not taken yet."""
     return _soak(
         looks=[
-            replace(look, rss_mb=300 + look.at * mb_an_hour / 3600, given_mb=look.at * given_back / 3600)
+            replace(
+                look, rss_mb=300 + look.at * mb_an_hour / 3600, held_mb=300 + look.at * (mb_an_hour - given_back) / 3600
+            )
             for look in _soak().looks
         ]
     )

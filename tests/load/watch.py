@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple, Self
 
 import psutil
@@ -40,7 +41,8 @@ class Watch:
         self._process = psutil.Process(worker.pid)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self._peak = 0
+        self._rollup = Path(f"/proc/{self._process.pid}/smaps_rollup")
+        self._samples: list[tuple[int, int]] = []
         self._problem: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -68,9 +70,13 @@ class Watch:
 
     def _rest(self, due: float) -> None:
         while (left := due - time.monotonic()) > 0:
-            self._peak = max(self._peak, self._process.memory_info().rss)
+            self._sample()
             if self._over.wait(min(left, 1 / _SAMPLES)):
                 return
+
+    def _sample(self) -> None:
+        rss = self._process.memory_info().rss
+        self._samples.append((rss, rss - given_back(self._rollup)))
 
     def look(self) -> Look:
         """Scrape once."""
@@ -78,11 +84,12 @@ class Watch:
         status, text = self._worker.get("/metrics")
         seconds = time.monotonic() - at
         assert status == HTTPStatus.OK, text
-        rss = self._process.memory_info().rss
-        peak, self._peak = max(self._peak, rss), 0
+        self._sample()
+        samples, self._samples = self._samples, []
+        rss, peak = samples[-1][0] / MB, max(rss for rss, _ in samples) / MB
+        held = fmean(held for _, held in samples) / MB
         told, files, threads = scraped(text), self._process.num_fds(), self._process.num_threads()
-        given = given_back(Path(f"/proc/{self._process.pid}/smaps_rollup")) / MB
-        look = Look(at, seconds, rss / MB, peak / MB, files=files, threads=threads, given_mb=given, **told._asdict())
+        look = Look(at, seconds, rss, peak, files=files, threads=threads, held_mb=held, **told._asdict())
         self._read(look, text)
         return look
 
