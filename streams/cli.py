@@ -41,6 +41,8 @@ _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _FOREVER = 100 * 365 * 86_400
 """Seconds. Files may span years, and whoever replays them into `up` wants to see all that is in them."""
+_TRIAL_LATENESS = 60
+"""Seconds: whoever tries it does not wait for five minutes."""
 _FAILURES = (BrokerError, BrokerUnavailable, LetterError, StateError, TopicError, OSError)
 """What goes wrong outside of us, each with text for whoever reads it. Anything else is a bug: it has its traceback."""
 
@@ -177,23 +179,32 @@ def _check_format(text: str | None) -> None:
 @cli.command()
 @_settings_flags("broker", "listen", "keys", "format")
 @click.option("--replay", is_flag=True, help="Take the records of PATHS instead of the generator's.")
+@click.option("--no-findings", is_flag=True, help="Only count: look for nothing.")
 @click.option("--no-generator", is_flag=True, help="Make no traffic: wait for posts.")
 @click.option(
     "--rate", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Generated records a second."
 )
 @_PATHS
-def up(
-    config: Path | None, *, replay: bool, no_generator: bool, rate: int, paths: Sequence[Path], **flags: str
+def up(  # noqa: PLR0913 - what a command line has
+    config: Path | None,
+    *,
+    replay: bool,
+    no_findings: bool,
+    no_generator: bool,
+    rate: int,
+    paths: Sequence[Path],
+    **flags: str,
 ) -> None:
     """Run everything in one process, with traffic to look at.
 
-    That is a broker in memory (or --broker), the ingest endpoint, a worker with /metrics, and generated records, or
-    those of --replay PATHS (files, folders or - for standard input), or none. Ctrl-C ends it.
+    That is a broker in memory (or --broker), the ingest endpoint, a worker with /metrics and detectors, and generated
+    records, or those of --replay PATHS (files, folders or - for standard input), or none. Ctrl-C ends it.
     """
     if bool(paths) != replay:
         raise click.UsageError("--replay goes with one PATH or more: vpcflow up --replay PATH...")
     kept = dict.fromkeys(("budget.key_ttl_seconds", "budget.series_ttl_seconds"), _FOREVER) if replay else {}
-    loaded = _load(config, **flags, **kept)
+    looks = {"detection.live": not no_findings, "detection.lateness_seconds": _TRIAL_LATENESS}
+    loaded = _load(config, **flags, **kept, **looks)
     feed = app.files_feed(paths) if replay else None if no_generator else app.generator_feed(rate)
     _run(loaded, app.Parts(worker=True, ingest=True, feed=feed, watched=True))
 

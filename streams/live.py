@@ -43,7 +43,8 @@ class View:
 
     urls: (what it is, address) pairs; the first four are shown. ready_reason: why it is not ready, in plain words.
     records_history: records/s of the last 60 seconds, newest last. watermark_age_seconds: now minus the watermark.
-    enis, ports: highest first; the first five are shown. rejects: reason -> lines. last_error: newest, one line.
+    enis, ports: highest first; the first five are shown. rejects: reason -> lines. findings: open ones, None: nobody
+    looks; worst_finding: its severity and sentence. last_error: newest, one line.
     """
 
     uptime_seconds: float
@@ -61,6 +62,8 @@ class View:
     rejects: Mapping[str, int] = field(default_factory=dict)
     late_records: int = 0
     duplicate_lines: int = 0
+    findings: int | None = None
+    worst_finding: tuple[str, str] = ("", "")
     last_error: str = ""
 
 
@@ -86,6 +89,7 @@ def render(view: View, marks: Glyphs = UNICODE) -> RenderableType:
         Text(),
         _trouble(view),
         _left_out(view),
+        _found(view),
         _line("last error", (view.last_error, "red") if view.last_error else ("none", _DIM)),
     )
 
@@ -178,6 +182,20 @@ def _left_out(view: View) -> Text:
     return _line("late", (f"{late:<18}", ""), ("duplicates ", _DIM), (twice, ""))
 
 
+_COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow"}
+
+
+def _found(view: View) -> Text:
+    """How many findings are open, and the worst of them."""
+    if not view.findings:
+        return _line("findings", ("nobody looks" if view.findings is None else "none", _DIM))
+    severity, sentence = view.worst_finding
+    return _line(
+        "findings", (f"{count_text(view.findings)} open  ", _STRONG), (f"{severity}: ", _COLOURS.get(severity, "")),
+        (sentence, ""),
+    )  # fmt: skip
+
+
 def plain(view: View) -> str:
     """The view as one line of printable ASCII, for a log file."""
     parts = [
@@ -195,6 +213,7 @@ def plain(view: View) -> str:
             for kind, rates in _kinds(view)
             if rates
         ),
+        *([] if view.findings is None else [f"findings {view.findings}"]),
         *([f"last error: {view.last_error}"] if view.last_error else []),
     ]
     return printable(" | ".join(parts)).encode("ascii", "replace").decode("ascii")

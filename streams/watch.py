@@ -13,6 +13,7 @@ import polars as pl
 from rich.console import Console
 
 from streams.core import tables
+from streams.core.findings import SEVERITIES
 from streams.live import Rate, View, show
 from streams.metrics import Snapshot
 from streams.report import port_text
@@ -75,6 +76,8 @@ class Watcher:
             rejects=_summed(now, "rejects"),
             late_records=sum(meta.totals["late"] for meta in now.metas.values()),
             duplicate_lines=sum(_summed(now, "duplicates").values()),
+            findings=sum(sum(one.active.values()) for one in now.watched.values()) if now.watched else None,
+            worst_finding=_worst(now),
             last_error=self._errors.line,
         )
 
@@ -82,6 +85,15 @@ class Watcher:
 async def watch(watcher: Watcher, console: Console, stopped: asyncio.Event) -> None:
     """Show the watcher's picture until `stopped`."""
     await show(console, lambda: watcher.view, stopped)
+
+
+def _worst(snapshot: Snapshot) -> tuple[str, str]:
+    """Severity and sentence of the worst open finding, the newest of several."""
+    found = [finding for one in snapshot.watched.values() for finding in one.findings[:1]]
+    if not found:
+        return "", ""
+    worst = max(found, key=lambda finding: (finding.severity, finding.last))
+    return SEVERITIES[worst.severity], worst.sentence
 
 
 def _lines(snapshot: Snapshot) -> int:

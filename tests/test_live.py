@@ -82,9 +82,9 @@ def test_the_newest_second_stands_at_the_right_and_only_sixty_are_shown() -> Non
 
 
 def test_nothing_jumps_when_rows_come_and_go() -> None:
-    places = [[row.split()[0] for row in screen(view) if row.strip()][-3:] for view in (NEW, BUSY)]
+    places = [[row.split()[0] for row in screen(view) if row.strip()][-4:] for view in (NEW, BUSY)]
 
-    assert places == [["rejected", "late", "last"]] * 2
+    assert places == [["rejected", "late", "findings", "last"]] * 2
     assert len(screen(BUSY)) - len(BUSY.urls) == len(screen(NEW))
 
 
@@ -99,6 +99,16 @@ def test_long_texts_are_cut_and_take_no_more_lines() -> None:
 
 def test_a_watermark_ahead_of_the_clock_is_told_as_such() -> None:
     assert "5 s ahead" in line(replace(BUSY, watermark_age_seconds=-5), "lag")
+
+
+def test_it_shows_how_many_findings_are_open_and_the_worst() -> None:
+    told = replace(BUSY, findings=3, worst_finding=("high", "198.51.100.7 tried 12 ports of 10.0.0.5"))
+
+    assert line(told, "findings") == "3 open  high: 198.51.100.7 tried 12 ports of 10.0.0.5"
+    assert line(replace(told, findings=0), "findings") == "none"
+    assert line(BUSY, "findings") == "nobody looks"
+    assert " | findings 3" in live.plain(told)
+    assert "findings" not in live.plain(BUSY)
 
 
 words = st.text(max_size=300)
@@ -120,6 +130,8 @@ views = st.builds(
     rejects=st.dictionaries(words, st.integers(0, 10**15), max_size=9),
     late_records=st.integers(0, 10**15),
     duplicate_lines=st.integers(0, 10**15),
+    findings=st.none() | st.integers(0, 10**9),
+    worst_finding=st.tuples(words, words),
     last_error=words,
 )
 

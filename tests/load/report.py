@@ -21,8 +21,8 @@ broken.
 
 The allocator of Polars gives memory back with `MADV_FREE`. Linux takes such pages when somebody needs them and counts
 them as RSS until then (`LazyFree` in `/proc/PID/smaps_rollup`): on an idle machine RSS creeps up while the worker holds
-no more. The soak judges what is held: four times a second it is asked for, and the mean of ten seconds is a point of the
-line, as a batch under way takes some 50 MB more than the moment before.
+no more. The soak judges what is held: four times a second it is asked for, and the mean of ten seconds is a point of
+the line, as a batch under way takes some 50 MB more than the moment before.
 
 `make latency` times probes beside half the load: messages of one line, each the next record of one of 16 ENIs, over
 all raw partitions and to all summary partitions. The time begins when the broker confirms a probe and ends when a
