@@ -77,7 +77,9 @@ def parties(flows: pl.DataFrame, rejected: pl.Expr) -> list[pl.Expr]:
     flags = pl.col("tcp-flags") if "tcp-flags" in flows.columns else None
     has_ports = {"srcport", "dstport"} <= set(flows.columns)
     srcport, dstport = (pl.col(name) if has_ports else pl.lit(None, dtype=pl.Int64) for name in ("srcport", "dstport"))
-    request = pl.lit(_requests(flows, ports.opens(srcport, dstport, rejected, flags), src, dst))
+    ported = flows.with_columns(srcport.alias("srcport"), dstport.alias("dstport"))
+    opens = ports.opens(pl.col("srcport"), pl.col("dstport"), rejected, flags)
+    request = pl.lit(_requests(ported, opens, src, dst))
     return [
         pl.when(request).then(src).otherwise(dst).alias("client"),
         pl.when(request).then(dst).otherwise(src).alias("server"),
@@ -95,7 +97,7 @@ def _requests(flows: pl.DataFrame, opens: pl.Expr, src: pl.Expr, dst: pl.Expr) -
     open_ = told.is_null()
     if not open_.any():
         return told
-    by_address = flows.filter(open_).select(_by_address(src, dst).alias("_told")).to_series()
+    by_address = flows.filter(open_).with_columns(_by_address(src, dst).alias("_told")).get_column("_told")
     return told.scatter(open_.arg_true(), by_address)
 
 

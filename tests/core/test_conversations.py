@@ -137,3 +137,14 @@ def test_of_too_many_the_first_minutes_are_kept_whole() -> None:
 def test_records_without_an_address_or_a_time_have_no_conversation() -> None:
     assert talks(f"2 1 eni-0a - {INSIDE} 1 2 6 1 40 {START} {START} ACCEPT OK") == []
     assert talks(f"2 1 eni-0a {PUBLIC} {INSIDE} 1 2 6 1 40 - - ACCEPT OK") == []
+
+
+@pytest.mark.parametrize(
+    "header", ["interface-id packets bytes start end", "interface-id packets bytes start end srcport dstport"]
+)
+def test_a_format_without_addresses_has_none_at_all(header: str) -> None:
+    """Nor where the ports tell who asks, and do not."""
+    ports = {"srcport": "50001", "dstport": "443"}
+    line = f"eni-1 3 120 {START} {START + 5} {' '.join(ports.values()) if 'srcport' in header else ''}".strip()
+
+    assert talks(line, line.replace("443", "50001"), header=header) == []
