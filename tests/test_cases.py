@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from streams.cases import read_cases, tried
-from streams.detectors.examples import HEADER, INSIDE, PUBLIC, refused
+from streams.detectors.examples import HEADER, INSIDE, NEIGHBOUR, refused
 from streams.detectors.registry import DETECTORS
 from streams.settings import ConfigError
 from tests.kafka.process import vpcflow
 
 
 def _scan(ports: int) -> str:
-    lines = [line for port in range(ports) for line in refused(port, PUBLIC, INSIDE, 1000 + port)]
+    lines = [line for port in range(ports) for line in refused(port, NEIGHBOUR, INSIDE, 1000 + port)]
     return "\n".join((HEADER, *lines))
 
 

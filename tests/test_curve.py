@@ -11,18 +11,18 @@ from streams.core.analysis import Analysis
 from streams.core.evaluation import Episode, Point
 from streams.core.parse import parse
 from streams.curve import curve, threshold
-from streams.detectors.examples import HEADER, INSIDE, PUBLIC, START, refused
+from streams.detectors.examples import HEADER, INSIDE, NEIGHBOUR, START, refused
 from streams.detectors.registry import DETECTORS
 from streams.settings import ConfigError
 from tests.kafka.process import vpcflow
 
-OTHER = "198.51.100.8"
-TRUTH = {"kind": "port scan", "start": START, "end": START + 60, "attacker": PUBLIC, "victim": INSIDE, "eni": None}
+OTHER = "10.0.9.8"
+TRUTH = {"kind": "port scan", "start": START, "end": START + 60, "attacker": NEIGHBOUR, "victim": INSIDE, "eni": None}
 
 
 def _lines() -> str:
     """A scan of twenty ports, and somebody who tries six of another host and is none."""
-    tries = [(PUBLIC, INSIDE, port) for port in range(20)] + [(OTHER, "10.0.0.6", port) for port in range(6)]
+    tries = [(NEIGHBOUR, INSIDE, port) for port in range(20)] + [(OTHER, "10.0.0.6", port) for port in range(6)]
     lines = [line for who, host, port in tries for line in refused(port, who, host, 1000 + port)]
     return "\n".join((HEADER, *lines))
 

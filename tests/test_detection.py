@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from streams.detection import detectors_markdown, read_truth
-from streams.detectors.examples import HEADER, INSIDE, PUBLIC, START, refused
+from streams.detectors.examples import HEADER, INSIDE, NEIGHBOUR, START, refused
 from streams.detectors.registry import DETECTORS
 from tests.kafka.process import vpcflow
 
-SCAN = [line for port in range(12) for line in refused(port, PUBLIC, INSIDE, 1000 + port)]
-EPISODE = {"kind": "port-scan", "start": START, "end": START + 60, "attacker": PUBLIC, "victim": INSIDE}
+SCAN = [line for port in range(12) for line in refused(port, NEIGHBOUR, INSIDE, 1000 + port)]
+EPISODE = {"kind": "port-scan", "start": START, "end": START + 60, "attacker": NEIGHBOUR, "victim": INSIDE}
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def test_analyze_tells_what_it_found(flows: Path) -> None:
     assert found.pop("evidence") == {"tried": 12, "answered": 0, "some": list(range(1000, 1012))}
     assert found == {
         "detector": "port-scan", "severity": "medium", "first_seen": START, "last_seen": START + 11, "eni": "eni-0a",
-        "source": PUBLIC, "target": INSIDE, "port": None, "protocol": None, "count": 12,
+        "source": NEIGHBOUR, "target": INSIDE, "port": None, "protocol": None, "count": 12,
         "detected": START - START % 60 + 60, "updates": 1, "closed": False, "origins": [],
-        "sentence": f"{PUBLIC} tried 12 ports of {INSIDE} that it had not used before and got no answer; 0 answered",
+        "sentence": f"{NEIGHBOUR} tried 12 ports of {INSIDE} that it had not used before and got no answer; 0 answered",
     }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_a_finding_about_nothing_is_told(flows: Path, tmp_path: Path) -> None:
     shown = " ".join(vpcflow("evaluate", flows, truth).stdout.decode().split())
     assert "0 of 1" in shown
     assert "1 false finding in" in shown
-    assert f"port-scan: {PUBLIC} tried 12 ports of {INSIDE}" in shown
+    assert f"port-scan: {NEIGHBOUR} tried 12 ports of {INSIDE}" in shown
 
 
 @pytest.mark.parametrize(

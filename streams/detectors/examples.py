@@ -12,7 +12,7 @@ HEADER = (
 START = 1_790_000_040
 """Epoch seconds, the beginning of a minute: examples begin there."""
 
-ENI, INSIDE, PUBLIC = "eni-0a", "10.0.0.5", "198.51.100.7"
+ENI, INSIDE, NEIGHBOUR, PUBLIC = "eni-0a", "10.0.0.5", "10.0.9.7", "198.51.100.7"
 _REPLY = (8, 2400)
 
 

@@ -11,19 +11,22 @@ import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.detectors.common import hits, severity
-from streams.detectors.examples import ENI, INSIDE, PUBLIC, START, answered, fires, quiet
+from streams.detectors.examples import ENI, START, fires, quiet
 from streams.detectors.memory import kept
 
-_SLOT = 600
+_SLOT, _HOUR = 600, 3600
 """The longest interval of a flow log: a healthy interface has a record in each."""
-ENIS = {"eni": pl.String, "first": pl.Int64, "slots": pl.Int64, "at": pl.Int64}
-"""first, at: the begin of the first slot and of the last one with a record. slots: how many had one."""
+ENIS = {"eni": pl.String, "first": pl.Int64, "slots": pl.Int64, "at": pl.Int64, "skipped": pl.Int64}
+"""first, at: the begin of the first slot and of the last one with a record. slots: how many had one. skipped: SKIPDATA
+records in the hour of that.
+"""
 
 
 @dataclass(frozen=True)
 class Settings:
     """A slot is ten minutes, the longest interval of a flow log."""
 
+    skipped: int = setting(3, "SKIPDATA records of an interface within an hour of the clock")
     silent_seconds: int = setting(1800, "without any record, NODATA included")
     known_seconds: int = setting(7200, "that an interface is known, before its silence is told")
     share: float = setting(0.9, "of an interface's slots that had a record before")
@@ -39,12 +42,18 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     )
     back = steady.join(present, on="eni", how="semi")
     gone = steady.join(present, on="eni", how="anti").filter(pl.col("seconds") < settings.silent_seconds + _SLOT)
-    found = pl.concat([_lost(minute), _silences(back, minute, "again"), _silences(gone, minute, "so far")])
-    return found, {"enis": kept(known, _seen(known, present, slot), ["eni"], slot - 86_400, settings.interfaces)}
+    seen = _seen(known, present, slot)
+    found = pl.concat(
+        [_lost(seen, minute, settings), _silences(back, minute, "again"), _silences(gone, minute, "so far")]
+    )
+    return found, {"enis": kept(known, seen, ["eni"], slot - 86_400, settings.interfaces)}
 
 
 def _present(minute: Minute) -> pl.DataFrame:
-    return pl.concat([minute.talks.select("eni"), minute.silent.select("eni")]).unique()
+    """eni, skipdata: of those with any record in the minute."""
+    none = pl.lit(0, dtype=pl.Int64).alias("skipdata")
+    every = pl.concat([minute.talks.select("eni", none), minute.silent.select("eni", "skipdata")])
+    return every.group_by("eni").agg(pl.col("skipdata").sum())
 
 
 def _is_steady(settings: Settings) -> pl.Expr:
@@ -54,22 +63,25 @@ def _is_steady(settings: Settings) -> pl.Expr:
 
 def _seen(known: pl.DataFrame, present: pl.DataFrame, slot: int) -> pl.DataFrame:
     before = present.join(known, on="eni", how="left", maintain_order="left")
+    same_hour = pl.col("at") // _HOUR == slot // _HOUR
     return before.select(
         "eni",
         pl.col("first").fill_null(slot),
         (pl.col("slots").fill_null(0) + (pl.col("at").fill_null(-1) < slot).cast(pl.Int64)).alias("slots"),
         pl.lit(slot, dtype=pl.Int64).alias("at"),
+        (pl.when(same_hour).then("skipped").otherwise(0).fill_null(0) + pl.col("skipdata")).alias("skipped"),
     )
 
 
-def _lost(minute: Minute) -> pl.DataFrame:
-    """SKIPDATA: AWS lost records of an interval."""
-    rows = minute.silent.filter(pl.col("skipdata") > 0).with_columns(
-        severity("low").alias("severity"), pl.col("skipdata").alias("count"),
+def _lost(seen: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
+    """SKIPDATA: AWS lost records of an interval. One of them now and then is usual."""
+    now = minute.silent.filter(pl.col("skipdata") > 0).select("eni", "nodata")
+    rows = seen.join(now, on="eni").filter(pl.col("skipped") >= settings.skipped).with_columns(
+        severity("low").alias("severity"), pl.col("skipped").alias("count"),
         pl.lit(minute.start, dtype=pl.Int64).alias("first"), pl.lit(minute.end - 1, dtype=pl.Int64).alias("last"),
     )  # fmt: skip
-    sentence = pl.format("AWS lost records of {} in {} intervals: its sums are too low there", "eni", "skipdata")
-    return hits(rows, sentence, "skipdata", "nodata")
+    sentence = pl.format("AWS lost records of {} in {} intervals of this hour: its sums are too low", "eni", "skipped")
+    return hits(rows, sentence, "skipped", "nodata")
 
 
 def _silences(found: pl.DataFrame, minute: Minute, until: str) -> pl.DataFrame:
@@ -108,7 +120,9 @@ LOG_HEALTH = Detector(
     memory={"enis": ENIS},
     cool_down=3600,
     examples=(
-        fires("records were lost", answered(0, INSIDE, PUBLIC, 443), _nodata(60, "SKIPDATA")),
+        fires("records were lost three times", *(_nodata(600 * n, "SKIPDATA") for n in range(3))),
+        quiet("twice", *(_nodata(600 * n, "SKIPDATA") for n in range(2))),
+        quiet("three times in three hours", *(_nodata(3600 * n, "SKIPDATA") for n in range(3))),
         fires("an interface falls silent while another goes on", _alive(0, 180), _alive(0, 230, _OTHER)),
         fires("a gap in the whole log", _alive(0, 180), _alive(230, 240)),
         quiet("without traffic", _alive(0, 300)),

@@ -15,7 +15,7 @@ import polars as pl
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import counts_as_try, hits, severity
-from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, record, refused, silent
+from streams.detectors.examples import INSIDE, NEIGHBOUR, PUBLIC, answered, fires, quiet, record, refused, silent
 
 _LIKELIHOOD = log(4)
 """Of one contact: 0.8 of a benign host's succeed, 0.2 of a scanner's."""
@@ -26,6 +26,9 @@ class Settings:
     """Both detectors have these."""
 
     ports: int = setting(10, "ports of one target that were tried in vain, for a scan")
+    ports_outside: int = setting(
+        20, "the same for an address of the Internet that nothing answered: such come every day"
+    )
     hosts: int = setting(10, "hosts that were tried in vain on one port, for a sweep")
     likelihood: float = setting(99.0, "times likelier a scanner than not")
     remembered_seconds: int = setting(86_400, "how long a try is known")
@@ -40,8 +43,8 @@ def _moved(minute: Minute, by: list[str], settings: Settings) -> pl.DataFrame:
     return minute.contacts.known.join(fresh, on=by, how="semi").filter(recent & counts_as_try())
 
 
-def _judged(contacts: pl.DataFrame, by: list[str], counted: str, least: int, settings: Settings) -> pl.DataFrame:
-    """Groups whose failures are of a scanner. counted: the column whose values count, each once."""
+def _judged(contacts: pl.DataFrame, by: list[str], counted: str, least: pl.Expr, settings: Settings) -> pl.DataFrame:
+    """Groups whose failures are of a scanner. counted: the column whose values count, each once; least: so many."""
     found = contacts.group_by(by).agg(
         pl.col(counted).filter("failed").n_unique().alias("tried"),
         pl.col(counted).filter(~pl.col("failed")).n_unique().alias("answered"),
@@ -55,7 +58,9 @@ def _judged(contacts: pl.DataFrame, by: list[str], counted: str, least: int, set
 def _scan(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     by = ["eni", "source", "target"]
     moved = _moved(minute, by, settings)
-    return _scans(_judged(moved, by, "port", settings.ports, settings)) if moved.height else no_hits(), memory
+    background = minute.outside("source") & (pl.col("answered") == 0)
+    least = pl.when(background).then(settings.ports_outside).otherwise(settings.ports)
+    return _scans(_judged(moved, by, "port", least, settings)) if moved.height else no_hits(), memory
 
 
 def _scans(found: pl.DataFrame) -> pl.DataFrame:
@@ -72,7 +77,7 @@ def _sweep(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     moved = _moved(minute, by, settings)
     if not moved.height:
         return no_hits(), memory
-    found = _judged(moved, by, "target", settings.hosts, settings)
+    found = _judged(moved, by, "target", pl.lit(settings.hosts), settings)
     where = moved.sort("first", "eni").group_by(by, maintain_order=True).agg(pl.col("eni", "outbound").first())
     return _sweeps(found.join(where, on=by)), memory
 
@@ -97,14 +102,21 @@ PORT_SCAN = Detector(
     settings=Settings(),
     detect=_scan,
     examples=(
-        fires("10 ports in a minute, refused", *(refused(port, PUBLIC, INSIDE, 1000 + port) for port in range(10))),
-        quiet("9 ports", *(refused(port, PUBLIC, INSIDE, 1000 + port) for port in range(9))),
-        fires("a port every half hour", *(silent(1800 * n, PUBLIC, INSIDE, 1000 + n) for n in range(10))),
+        fires("10 ports in a minute, refused", *(refused(port, NEIGHBOUR, INSIDE, 1000 + port) for port in range(10))),
+        quiet("9 ports", *(refused(port, NEIGHBOUR, INSIDE, 1000 + port) for port in range(9))),
+        fires("20 ports from the Internet", *(refused(port, PUBLIC, INSIDE, 1000 + port) for port in range(20))),
+        quiet("19 ports from the Internet", *(refused(port, PUBLIC, INSIDE, 1000 + port) for port in range(19))),
+        fires(
+            "11 ports from the Internet, one of them answered",
+            *(refused(port, PUBLIC, INSIDE, 1000 + port) for port in range(11)),
+            answered(50, PUBLIC, INSIDE, 2000),
+        ),
+        fires("a port every half hour", *(silent(1800 * n, PUBLIC, INSIDE, 1000 + n) for n in range(20))),
         fires(
             "accepted and answered with a RST",
-            *(answered(n, PUBLIC, INSIDE, 1000 + n, size=(1, 44), reply=(1, 40), seconds=0) for n in range(10)),
+            *(answered(n, PUBLIC, INSIDE, 1000 + n, size=(1, 44), reply=(1, 40), seconds=0) for n in range(20)),
         ),
-        fires("over IPv6", *(refused(port, "2001:db8::7", "2600:1f18::5", 1000 + port) for port in range(10))),
+        fires("over IPv6", *(refused(port, "2001:db8::7", "2600:1f18::5", 1000 + port) for port in range(20))),
         quiet("one port again and again", *(refused(n, PUBLIC, INSIDE, 8080, socket=40_000 + n) for n in range(50))),
         quiet("10 ports, all of them answered", *(answered(n, PUBLIC, INSIDE, 1000 + n) for n in range(10))),
         quiet(

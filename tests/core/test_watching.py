@@ -152,7 +152,7 @@ def test_a_finding_says_where_its_first_records_are() -> None:
 def test_records_that_hold_no_flow_reach_the_detectors() -> None:
     skipped = f"2 123456789012 eni-0000000000000001 - - - - - - - {T0 + 60} {T0 + 119} - SKIPDATA"
     given = minutes(10)
-    given[1] = message([line(60), skipped], 2, "f", 1, arrival_ms=given[1].arrival_ms)
+    given[1] = message([line(60), *[skipped] * 3], 2, "f", 1, arrival_ms=given[1].arrival_ms)
 
     found = take(WatchingPartition(Setup([LOG_HEALTH], [], 1, 120)), told(given))
 

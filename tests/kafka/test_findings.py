@@ -34,7 +34,7 @@ from tests.kafka.process import Vpcflow
 pytestmark = pytest.mark.timeout(240)
 
 FORMAT = "interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action flow-direction"
-ENI, HOST, DATABASE, SCANNER = "eni-0a1b2c3d4e5f60718", "10.0.0.5", "10.0.1.9", "198.51.100.7"
+ENI, HOST, DATABASE, SCANNER = "eni-0a1b2c3d4e5f60718", "10.0.0.5", "10.0.1.9", "10.0.9.7"
 T0 = 1_700_000_040
 MINUTES, SCAN, REFUSED = 60, 10, 30
 END = T0 + 60 * MINUTES
