@@ -40,7 +40,7 @@ class Settings:
         "0.18 where they are shared evenly between 0.7 and 1.3 of it, 1.0 where calls come by chance",
     )
     common: float = setting(
-        0.3, "part of all interfaces, three at least, that talk to an address: it is nobody's secret"
+        0.3, "part of all interfaces, three at least, that call an address at even intervals: it is nobody's secret"
     )
     busy: int = setting(30, "seconds of a minute with a connection, from which on everything looks even")
     kept: int = setting(64, "calls known of each two hosts")
@@ -68,15 +68,17 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     calls = _remembered(memory["calls"], _times(new, minute), minute, settings)
     found = _even(calls.join(new.select(*_KEY, "began"), on=_KEY), settings)
     if found.height:
-        found = found.join(_common(minute, settings), on="server", how="anti")
+        found = found.join(_common(calls, found, minute, settings), on="server", how="anti")
     return _hits(found), {"calls": calls, "edges": edges}
 
 
-def _common(minute: Minute, settings: Settings) -> pl.DataFrame:
-    """Servers (String) that many interfaces talk to."""
+def _common(calls: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
+    """Of the servers of `found` those (String) that many interfaces call so: an agent's, or for updates."""
     most = max(3.0, settings.common * minute.contacts.enis.height)
-    asked = minute.contacts.known.filter("outbound").group_by(pl.col("target").alias("server"))
-    return asked.agg(pl.col("eni").n_unique().alias("enis")).filter(pl.col("enis") >= most).select("server")
+    theirs = calls.join(found.select("server").unique(), on="server", how="semi")
+    even = _even(theirs.with_columns(pl.lit(None, dtype=pl.Int64).alias("began")), settings)
+    callers = even.group_by("server").agg(pl.col("eni").n_unique().alias("enis"))
+    return callers.filter(pl.col("enis") >= most).select("server")
 
 
 def _count() -> pl.Expr:
@@ -139,6 +141,15 @@ def _calls(times: Iterable[int]) -> list[list[str]]:
     return [answered(at, INSIDE, PUBLIC, 443, socket=40_000 + n) for n, at in enumerate(times)]
 
 
+def _agents(*minutes: Iterable[int]) -> list[list[str]]:
+    """Calls of several interfaces to one address."""
+    return [
+        answered(60 * n, f"10.0.0.{host}", PUBLIC, 443, socket=40_000 + n, eni=f"eni-0{host}")
+        for host, some in enumerate(minutes)
+        for n in some
+    ]
+
+
 _WAITS = (1, 1, 3, 1, 2, 5, 1)
 """Seconds between calls that come by chance, two on average."""
 
@@ -167,6 +178,8 @@ BEACON = Detector(
             "one connection that lasts: a record a minute",
             *(answered(60 * n, INSIDE, PUBLIC, 443, seconds=59) for n in range(60)),
         ),
+        quiet("an address that three interfaces call so", *_agents(range(30), range(30), range(30))),
+        fires("one that two others call by chance", *_agents(range(30), (1, 2, 17), (5, 11, 12, 29))),
         quiet("a host inside", *(answered(60 * n, INSIDE, "10.0.0.9", 443, socket=40_000 + n) for n in range(30))),
     ),
 )

@@ -31,7 +31,7 @@ class Settings:
     sent: int = setting(300 * _MIB, "bytes to one address, in an hour or so")
     sent_day: int = setting(1024 * _MIB, "bytes to one address, in a day or so")
     ratio: float = setting(3.0, "times what came back")
-    habit: float = setting(3.0, "times the most that the interface sends to any other address")
+    habit: float = setting(3.0, "times what the interface sends at most to each of two other addresses")
     learning_seconds: int = setting(3600, "before anything is said of an interface")
     peers: int = setting(50_000, "addresses known at most")
 
@@ -74,17 +74,20 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
 
 
 def _with_habits(now: pl.DataFrame, peers: pl.DataFrame) -> pl.DataFrame:
-    """With `habit`, `habit_day`: the most that the interface sends to another address than the row's."""
+    """With `habit`, `habit_day`: what the interface sends at most to each of two other addresses than the row's.
+
+    To two, for one may have been an incident that came before anything could be told of the interface.
+    """
     mine = peers.join(now, on="eni", how="semi")
     for name, most in (("habit", "most"), ("habit_day", "most_day")):
         ranked = mine.sort(most, "target", descending=[True, False]).group_by("eni", maintain_order=True)
         tops = ranked.agg(
-            pl.col("target").first().alias("top"), pl.col(most).first().alias("of_top"),
-            pl.col(most).slice(1, 1).sum().alias("of_next"),
+            pl.col("target").head(2).alias("tops"), pl.col(most).slice(1, 1).sum().alias("second"),
+            pl.col(most).slice(2, 1).sum().alias("third"),
         )  # fmt: skip
-        other = pl.when(pl.col("top") == pl.col("target")).then("of_next").otherwise("of_top").fill_null(0.0)
+        other = pl.when(pl.col("target").is_in(pl.col("tops"))).then("third").otherwise("second").fill_null(0.0)
         now = now.join(tops, on="eni", how="left", maintain_order="left").with_columns(other.alias(name))
-        now = now.drop("top", "of_top", "of_next")
+        now = now.drop("tops", "second", "third")
     return now
 
 
@@ -109,7 +112,7 @@ def _learnt(
 def _hits(found: pl.DataFrame) -> pl.DataFrame:
     mib = {name: (pl.col(name) / _MIB).round(1) for name in ("sent", "day", "habit", "habit_day")}
     sentence = pl.format(
-        "{} sent {} MiB to {} in an hour or so, {} MiB in a day; the most it sends to any other is {} and {} MiB",
+        "{} sent {} MiB to {} in an hour or so, {} MiB in a day; to all others but one it is {} and {} MiB at most",
         "source", mib["sent"], "target", mib["day"], mib["habit"], mib["habit_day"],
     )  # fmt: skip
     rows = found.with_columns(
@@ -142,6 +145,10 @@ EXFILTRATION = Detector(
             *_ORDINARY, *(_sends(3600 + 600 * n, PUBLIC, 20 * _MIB) for n in range(80)),
         ),
         quiet("an interface that was not watched before", _sends(0, PUBLIC, 900 * _MIB)),
+        fires(
+            "after another one that came too early to be told", _sends(0, "203.0.113.9", 900 * _MIB), *_ORDINARY,
+            _sends(7200, PUBLIC, 900 * _MIB),
+        ),
         quiet("inside", *_ORDINARY, _sends(3700, "10.0.0.9", 900 * _MIB)),
         quiet(
             "as it does every hour",
