@@ -26,6 +26,8 @@ from streams.core.parse import REASONS
 from streams.core.raw import Origin, RawMessage, digest
 from streams.core.roll import SummaryPartition
 from streams.core.tables import TABLES
+from streams.core.watching import Setup, WatchingPartition
+from streams.detectors.registry import DETECTORS
 from streams.generate import FORMATS, Network, minute, slice_lines
 from streams.metrics import Snapshot
 from streams.report import Report
@@ -39,6 +41,7 @@ SECONDS = 197
 RATE = 200
 DELAY = 3
 PARTITIONS = 4
+LATENESS = 60
 MINUTES = 60
 RECORDS_A_MINUTE = 2_400
 BAD = b"2 123456789012 eni-0a1b2c3d4e5f60718 10.0.1.5 10.0.2.9 49152 44\n2 123456789012 eni-0a1b2c3d4e5f60718 - -"
@@ -94,8 +97,9 @@ def main() -> None:
 
 
 def watched() -> live.View:
-    """What `vpcflow up` shows after some minutes of generated traffic, through the core's two states."""
-    network, policy = Network(seed=7), Policy()
+    """What `vpcflow up` shows after some minutes of generated traffic, through the core's states."""
+    network, policy = Network(seed=7), Policy(watched=True, watch_lateness=LATENESS)
+    watching = WatchingPartition(Setup(DETECTORS, [], PARTITIONS, LATENESS))
     raw = [RawPartition(number, policy) for number in range(PARTITIONS)]
     rolled = [SummaryPartition(policy.lateness) for _ in range(PARTITIONS)]
     url = "http://127.0.0.1:8080"
@@ -109,16 +113,18 @@ def watched() -> live.View:
         raw[crc32(message.origin.partition_key()) % PARTITIONS].fold([(second, message)])
         for summary in [one for state in raw for one in state.summaries(PARTITIONS)]:
             rolled[summary.partition].apply(summary.key.decode(), summary.value)
-        watcher.look(snapshot(raw, rolled), (True, "ready"), began + second, float(end + DELAY))
+        for block in [one for state in raw for one in state.whole_blocks(1)]:
+            watching.apply(block.key.decode(), block.value, watching.stamp + 1)
+        watcher.look(snapshot(raw, rolled, watching), (True, "ready"), began + second, float(end + DELAY))
     return watcher.view
 
 
-def snapshot(raw: list[RawPartition], rolled: list[SummaryPartition]) -> Snapshot:
+def snapshot(raw: list[RawPartition], rolled: list[SummaryPartition], watching: WatchingPartition) -> Snapshot:
     """As a worker takes it."""
     found = [state.totals() for state in rolled]
     totals = {name: tables.merge(table, [frames[name] for frames in found]) for name, table in TABLES.items()}
     metas = {state.partition: Meta.decode(state.meta.encode()) for state in raw}
-    return Snapshot(metas=metas, totals=totals, ready=True)
+    return Snapshot(metas=metas, totals=totals, watched={0: watching.figures}, ready=True)
 
 
 def analyzed() -> Report:
