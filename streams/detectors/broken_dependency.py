@@ -9,7 +9,7 @@ import polars as pl
 from streams.core.contacts import TCP, UDP, failed
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.detectors.common import hits, is_outbound, severity
-from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused, silent
+from streams.detectors.examples import ENI, INSIDE, PUBLIC, answered, fires, quiet, refused, silent
 from streams.detectors.memory import kept
 
 EDGES = {
@@ -79,7 +79,15 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
         (pl.col("good") >= good) & (pl.col("bad") >= least) & (pl.col("attempts") >= settings.attempts)
         & (often ** pl.col("attempts") <= settings.chance)
     )  # fmt: skip
-    return _hits(_widest(found)), {"edges": _remembered(memory["edges"], now, minute, settings)}
+    return _hits(_widest(_where_refused(found, now))), {"edges": _remembered(memory["edges"], now, minute, settings)}
+
+
+def _where_refused(found: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """What one interface refuses gets no answer at the others on the way: it is told where it is refused."""
+    of_edge = ["source", "target", "port", "protocol"]
+    refused_ones = now.filter(pl.col("rejected") > 0)
+    elsewhere = found.filter(pl.col("rejected") == 0).join(refused_ones, on=of_edge, how="anti")
+    return pl.concat([found.filter(pl.col("rejected") > 0), elsewhere])
 
 
 def _widest(found: pl.DataFrame) -> pl.DataFrame:
@@ -133,6 +141,13 @@ BROKEN_DEPENDENCY = Detector(
     cool_down=600,
     examples=(
         fires("refused for two minutes", *_GOOD, *(refused(60 * n, _APP, INSIDE, 5432) * 2 for n in range(20, 22))),
+        fires(
+            "refused at the service's interface, no answer at the client's",
+            *_GOOD,
+            *([line.replace(ENI, "eni-0b") for line in lines] for lines in _GOOD),
+            *(refused(60 * n, _APP, INSIDE, 5432) * 2 for n in range(20, 24)),
+            *([line.replace(ENI, "eni-0b") for line in silent(60 * n, _APP, INSIDE, 5432) * 2] for n in range(20, 24)),
+        ),
         fires("no answer for three", *_GOOD, *(silent(60 * n, _APP, INSIDE, 5432) * 2 for n in range(20, 23))),
         quiet("no answer for two", *_GOOD, *(silent(60 * n, _APP, INSIDE, 5432) * 9 for n in range(20, 22))),
         quiet("for one minute", *_GOOD, *(refused(1200 + n, _APP, INSIDE, 5432) for n in range(9))),
