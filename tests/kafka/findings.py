@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import orjson
@@ -16,10 +14,7 @@ from streams.core.findings import as_object
 from streams.core.parse import parse
 from streams.core.raw import Origin, RawMessage, digest
 from streams.detectors.registry import DETECTORS
-from streams.kafka import our_topics, prepare_topics
 from streams.names import Names
-from streams.settings import Topics
-from streams.sources.publish import Publisher
 from tests.kafka.process import Vpcflow
 
 _TRAILING = 48
@@ -51,17 +46,6 @@ def expected(given: Sequence[RawMessage]) -> dict[str, object]:
     return {one.id: as_object(one) for one in Watch(DETECTORS).see_all(analysis.talks(), analysis.silent())}
 
 
-async def publish(bootstrap: str, names: Names, given: Sequence[RawMessage], pause: float = 0.0) -> None:
-    """Onto the raw topic, in order; the topics are made."""
-    await prepare_topics(bootstrap, our_topics(names, Topics()), {}, print)
-    publisher = Publisher(bootstrap, names.raw, Topics().raw_partitions, {})
-    await publisher.start()
-    for message in given:
-        await publisher.send([message])
-        await asyncio.sleep(pause)
-    await publisher.stop()
-
-
 async def told(bootstrap: str, topic: str) -> dict[str, object]:
     """Id -> the newest word on it, of all that is on the topic."""
     partition = TopicPartition(topic, 0)
@@ -82,14 +66,6 @@ async def told(bootstrap: str, topic: str) -> dict[str, object]:
 def without_origins(found: Mapping[str, object]) -> dict[str, object]:
     """What a file has too: it has no raw topic."""
     return {name: {**one, "origins": []} for name, one in found.items() if isinstance(one, dict)}
-
-
-async def until(what: str, check: Callable[[], bool], seconds: float = 90.0) -> None:
-    """Fails when it does not come true in time."""
-    end = time.monotonic() + seconds
-    while not await asyncio.to_thread(check):
-        assert time.monotonic() < end, f"not in {seconds} s: {what}"
-        await asyncio.sleep(0.2)
 
 
 def watched_to(worker: Vpcflow, at: int) -> bool:

@@ -18,18 +18,9 @@ from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 from streams.names import Names
 from tests.conftest import missing
 from tests.kafka.alertmanager import Alertmanager, MissingError
-from tests.kafka.findings import (
-    environ,
-    expected,
-    messages,
-    publish,
-    told,
-    trailing,
-    until,
-    watched_to,
-    without_origins,
-)
+from tests.kafka.findings import environ, expected, messages, told, trailing, watched_to, without_origins
 from tests.kafka.process import Vpcflow
+from tests.kafka.sending import publish, until
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -15,9 +14,9 @@ from streams.generate import FORMATS, Version, bulk
 from streams.kafka import our_topics, prepare_topics
 from streams.names import Names
 from streams.settings import Topics
-from streams.sources.publish import Publisher
 from tests.kafka.oracle import Key, Oracle
 from tests.kafka.process import Vpcflow, sums
+from tests.kafka.sending import publish, until
 
 LINES = 400_000
 VERSION: Version = 5
@@ -37,17 +36,6 @@ def _oracle(messages: list[RawMessage]) -> Oracle:
     return Oracle((line for message in messages for line in message.value.split(b"\n") if line), FORMATS[VERSION])
 
 
-async def _publish(bootstrap: str, prefix: str, messages: list[RawMessage], *, pause: float) -> None:
-    names = Names(prefix)
-    await prepare_topics(bootstrap, our_topics(names, Topics()), {}, print)
-    publisher = Publisher(bootstrap, names.raw, Topics().raw_partitions, {})
-    await publisher.start()
-    for message in messages:
-        await publisher.send([message])
-        await asyncio.sleep(pause)
-    await publisher.stop()
-
-
 def _lines(*workers: Vpcflow) -> int:
     samples = [worker.samples().get("vpcflow_lines_total", {}) for worker in workers]
     return int(sum(value for found in samples for value in found.values()))
@@ -59,13 +47,6 @@ def _has_lines(worker: Vpcflow, count: float) -> bool:
 
 def _flows(*workers: Vpcflow) -> int:
     return int(sum(value for one in workers for value in one.samples().get("vpcflow_eni_flows_total", {}).values()))
-
-
-async def _until(what: str, check: Callable[[], bool], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not await asyncio.to_thread(check):
-        assert time.monotonic() < end, f"not in {seconds} s: {what}"
-        await asyncio.sleep(0.2)
 
 
 def _environ(prefix: str) -> dict[str, str]:
@@ -98,13 +79,13 @@ async def test_totals_are_exact_after_kill_9_and_restart(apache_kafka: str, pref
     oracle = _oracle(messages)
     await prepare_topics(apache_kafka, our_topics(Names(prefix), Topics()), {}, print)
     with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=_environ(prefix)) as worker:
-        publishing = asyncio.create_task(_publish(apache_kafka, prefix, messages, pause=0.05))
+        publishing = asyncio.create_task(publish(apache_kafka, Names(prefix), messages, pause=0.05))
         for part in (0.25, 0.6):
-            await _until(f"{part:.0%} of the lines", partial(_has_lines, worker, LINES * part))
+            await until(f"{part:.0%} of the lines", partial(_has_lines, worker, LINES * part))
             worker.kill9()
             worker.start()
         await publishing
-        await _until("all flows visible", lambda: _flows(worker) >= oracle.outcomes()["flow"])
+        await until("all flows visible", lambda: _flows(worker) >= oracle.outcomes()["flow"])
         _assert_exact(oracle, worker)
 
 
@@ -115,9 +96,9 @@ async def test_totals_are_exact_when_others_take_over(apache_kafka: str, prefix:
     await prepare_topics(apache_kafka, our_topics(Names(prefix), Topics()), {}, print)
     command = ("worker", "--broker", f"kafka://{apache_kafka}")
     with Vpcflow(*command, environ=_environ(prefix)) as heir, Vpcflow(*command, environ=_environ(prefix)) as victim:
-        publishing = asyncio.create_task(_publish(apache_kafka, prefix, messages, pause=0.1))
-        await _until("both count", lambda: min(_lines(heir), _lines(victim)) > 0 and _lines(heir, victim) > LINES * 0.3)
+        publishing = asyncio.create_task(publish(apache_kafka, Names(prefix), messages, pause=0.1))
+        await until("both count", lambda: min(_lines(heir), _lines(victim)) > 0 and _lines(heir, victim) > LINES * 0.3)
         victim.kill9()
         await publishing
-        await _until("all flows visible", lambda: _flows(heir) >= oracle.outcomes()["flow"])
+        await until("all flows visible", lambda: _flows(heir) >= oracle.outcomes()["flow"])
         _assert_exact(oracle, heir)
