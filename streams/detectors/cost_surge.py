@@ -54,8 +54,11 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     today = mine.join(before, on=_KEY, how="left", maintain_order="left").with_columns(
         (pl.col("bytes") + pl.col("before").fill_null(0)).alias("bytes")
     )
-    found = today.join(_usual(known, day), on="eni").filter(_is_one(settings))
-    return _hits(found, minute, settings), {"days": kept(known, today, _KEY, day - 31 * _DAY, settings.interfaces)}
+    dear = today.filter(pl.col("bytes") >= settings.dollars / settings.dollars_per_gib * _GIB)
+    found = dear.join(_usual(known, day), on="eni").filter(_is_one(settings)) if dear.height else None
+    return no_hits() if found is None else _hits(found, minute, settings), {
+        "days": kept(known, today, _KEY, day - 31 * _DAY, settings.interfaces)
+    }
 
 
 def _usual(known: pl.DataFrame, day: int) -> pl.DataFrame:
@@ -66,8 +69,7 @@ def _usual(known: pl.DataFrame, day: int) -> pl.DataFrame:
 
 
 def _is_one(settings: Settings) -> pl.Expr:
-    dear = pl.col("bytes") >= settings.dollars / settings.dollars_per_gib * _GIB
-    return dear & (pl.col("days") >= settings.days) & (pl.col("bytes") >= settings.times * pl.col("usual"))
+    return (pl.col("days") >= settings.days) & (pl.col("bytes") >= settings.times * pl.col("usual"))
 
 
 def _hits(found: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:

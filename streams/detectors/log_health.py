@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import hits, severity
 from streams.detectors.examples import ENI, START, fires, quiet
 from streams.detectors.memory import kept
@@ -35,7 +36,9 @@ class Settings:
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     slot = minute.start - minute.start % _SLOT
-    known, present = memory["enis"], _present(minute)
+    known, present = memory["enis"], _news(_present(minute), memory["enis"], slot)
+    if not present.height:
+        return no_hits(), memory
     away = pl.lit(slot, dtype=pl.Int64) - pl.col("at") - _SLOT
     steady = known.filter(_is_steady(settings) & (away >= settings.silent_seconds)).with_columns(
         away.alias("seconds"), (pl.col("at") + _SLOT).alias("first")
@@ -54,6 +57,12 @@ def _present(minute: Minute) -> pl.DataFrame:
     none = pl.lit(0, dtype=pl.Int64).alias("skipdata")
     every = pl.concat([minute.talks.select("eni", none), minute.silent.select("eni", "skipdata")])
     return every.group_by("eni").agg(pl.col("skipdata").sum())
+
+
+def _news(present: pl.DataFrame, known: pl.DataFrame, slot: int) -> pl.DataFrame:
+    """Those that say something new: of an interface that was there in this slot already, only what was lost."""
+    there = known.filter(pl.col("at") == slot).select("eni")
+    return pl.concat([present.join(there, on="eni", how="anti"), present.filter(pl.col("skipdata") > 0)]).unique()
 
 
 def _is_steady(settings: Settings) -> pl.Expr:
