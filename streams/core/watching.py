@@ -276,6 +276,7 @@ class WatchingPartition:
         self.clock.watermark, self.clock.idle = dict(found["watermarks"]), set(found["idle"])
         self.counts = Counts.of(found["counts"])
         self._slots[self._saves % 2] = list(found["rows"])
+        self._slots[1 - self._saves % 2] = [name for name in rows if name not in {*found["rows"], _STAMP}]
         parts: dict[str, list[pl.DataFrame]] = {}
         for name in found["rows"]:
             for frame_name, frame in tables.decode(rows[name])[1].items():
@@ -317,7 +318,7 @@ def newest(written: Written) -> dict[str, bytes]:
     if not whole:
         return {}
     writer = max(whole, key=lambda one: (whole[one]["closed"], whole[one]["stamp"]))
-    return {name: written[writer][name] for name in [*whole[writer]["rows"], _STAMP]}
+    return dict(written[writer])
 
 
 def _stamp(value: bytes) -> dict[str, Any]:

@@ -77,9 +77,10 @@ class Nothing:
         return {partition: Stored({}, -1) for partition in partitions}
 
 
-def _event(offset: int) -> Event:
+def _event(offset: int, acknowledged: list[int] | None = None) -> Event:
     message = SimpleNamespace(partition=0, offset=offset, value=b"")
-    return cast("Event", SimpleNamespace(message=message, value=b"", ack=lambda: None))
+    told = [] if acknowledged is None else acknowledged
+    return cast("Event", SimpleNamespace(message=message, value=b"", ack=lambda: told.append(offset)))
 
 
 @asynccontextmanager
@@ -106,6 +107,21 @@ async def _breathe(loop: Loop[Any]) -> None:
     """Time for the loop to take what is there, if it would."""
     for _ in range(5):
         await loop.in_core(int)
+
+
+async def test_what_a_checkpoint_does_not_hold_is_acknowledged_by_a_later_one() -> None:
+    """Diary's checkpoints hold all but the last: it comes again after a crash."""
+    acknowledged: list[int] = []
+    async with _loop(60.0, patient=False) as (loop, _):
+        for offset in range(3):
+            await loop.take(_event(offset, acknowledged))
+        await loop.settle()
+        first = list(acknowledged)
+        await loop.take(_event(3, acknowledged))
+        await loop.settle()
+
+    assert first == [0, 1]
+    assert acknowledged == [0, 1, 2]
 
 
 async def test_what_comes_between_two_flushes_is_applied_at_once() -> None:

@@ -161,6 +161,22 @@ def test_records_that_hold_no_flow_reach_the_detectors() -> None:
     ]
 
 
+def test_a_checkpoint_clears_what_the_one_before_the_last_has_left() -> None:
+    """Also what another worker has left: nothing stays in the changelog for good."""
+    echo, blocks, store = replace(ECHO, cool_down=3600), told(minutes(30)), dict[str, bytes]()
+    state = WatchingPartition(Setup([echo], [], 1, 120))
+    for n in range(2):
+        take(state, blocks[8 * n : 8 * n + 8], 8 * n)
+        _written(state, store)
+    heir = WatchingPartition(Setup([], [], 1, 120), newest({"": store}))
+    for n in range(2, 4):
+        take(heir, blocks[8 * n - 4 : 8 * n + 4], 8 * n - 4)
+        _written(heir, store)
+
+    assert {name for name in store if "/memory/" in name or name.endswith("/open/0")} == set()
+    assert {name[0] for name in store if name[0].isdecimal()} == {"0", "1"}
+
+
 def test_other_rules_hold_from_the_next_minute_on_and_close_what_nobody_looks_for_any_more() -> None:
     """What the detectors remember that stay, stays."""
     echo, blocks = replace(ECHO, cool_down=3600), told(minutes(20))
