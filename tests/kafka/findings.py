@@ -28,10 +28,9 @@ def messages(minutes: Mapping[int, Sequence[str]], fmt: str) -> list[RawMessage]
 
 
 def trailing(end: int, line: Callable[[int], str], fmt: str) -> list[RawMessage]:
-    """Messages that close all minutes up to `end`. line: a record that begins at a second."""
-    return [
-        _message(end + _LONG_AFTER + 60 * n, line(end + _LONG_AFTER + 60 * n).encode(), fmt) for n in range(_TRAILING)
-    ]
+    """Messages that close all minutes up to `end`, and no later one. line: a record that begins at a second."""
+    text = line(end + _LONG_AFTER).encode()
+    return [_message(end + _LONG_AFTER + 60 * n, text, fmt) for n in range(_TRAILING)]
 
 
 def _message(start: int, text: bytes, fmt: str) -> RawMessage:
