@@ -35,12 +35,16 @@ def _posts() -> list[list[bytes]]:
 
 @dataclass
 class Streams:
-    """Delivery streams that post side by side. delivered: what was accepted; refused: refusals, by stream."""
+    """Delivery streams that post side by side. delivered: what was accepted; refused: refusals, by stream.
+
+    free: until it is set, each posts half of what it has.
+    """
 
     url: str
     delivered: list[tuple[list[bytes], Delivery]] = field(default_factory=list)
     refused: list[int] = field(default_factory=lambda: [0] * STREAMS)
     moved: asyncio.Event = field(default_factory=asyncio.Event)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def deliver(self, posts: Sequence[list[bytes]], request_ids: Sequence[str | None]) -> None:
         """Each post until it is accepted."""
@@ -57,7 +61,9 @@ class Streams:
             await asyncio.sleep(min(seconds, LONGEST_PAUSE))
 
         sender = FirehoseSender(session, self.url, attributes={"format": FORMATS[VERSION]}, sleep=pause)
-        for lines, request_id in posts:
+        for place, (lines, request_id) in enumerate(posts):
+            if place >= len(posts) // 2:
+                await self.free.wait()
             records = [orjson.dumps({"message": line.decode()}) for line in lines]
             self.delivered.append((lines, await sender.deliver(records, request_id)))
             self.moved.set()
@@ -79,7 +85,7 @@ async def test_a_broker_that_dies_costs_no_line_and_doubles_none(lone_kafka: Kaf
     environ = {
         "VPCFLOW_TOPICS__PREFIX": prefix,
         "VPCFLOW_CHECKPOINT__SECONDS": "1",
-        "VPCFLOW_CHECKPOINT__SUMMARY_SECONDS": "0.1",  # else all is posted before anything is read
+        "VPCFLOW_CHECKPOINT__SUMMARY_SECONDS": "0.1",
         "VPCFLOW_GROUP__SESSION_SECONDS": "6",
         "VPCFLOW_INGEST__DEADLINE_SECONDS": "2",
         "VPCFLOW_BUDGET__PORT_SERIES": "20000",
@@ -92,10 +98,12 @@ async def test_a_broker_that_dies_costs_no_line_and_doubles_none(lone_kafka: Kaf
             await streams.until(delivered=POSTS // 4)
             await until("something is read", lambda: total(worker.samples(), "vpcflow_lines_total") > 0)
             lone_kafka.kill9()
+            streams.free.set()
             unheard = list(streams.delivered)
             await streams.until(refused=2)
             assert total(worker.samples(), "vpcflow_lines_total") > 0  # it can still be scraped
             lone_kafka.launch(lone_kafka.nodes[0])
+        again.free.set()
         await again.deliver([lines for lines, _ in unheard], [delivery.request_id for _, delivery in unheard])
         await until("all lines are read", lambda: total(worker.samples(), "vpcflow_lines_total") >= outcomes.total())
         await until("all flows are shown", lambda: flows_shown(worker.samples()) >= outcomes["flow"])
