@@ -70,5 +70,5 @@ class Detect:
             return state.apply((message.key or b"").decode(), message.value or b"", message.offset)
         except ValueError as problem:
             self.instruments.foreign_summary()
-            log.warning("block not understood", extra={"offset": message.offset, "problem": str(problem)})
+            log.warning("message %s of the conversations topic is not ours: %s", message.offset, problem)
             return []

@@ -56,7 +56,7 @@ class Roll:
             arrival = state.apply((event.message.key or b"").decode(), event.message.value or b"")
         except ValueError as problem:
             self.instruments.foreign_summary()
-            log.warning("summary not understood", extra={"offset": event.message.offset, "problem": str(problem)})
+            log.warning("message %s of the summaries topic is not ours: %s", event.message.offset, problem)
             return
         if arrival:
             self.instruments.visible(time.time() - arrival / 1000)

@@ -13,6 +13,7 @@ from streams.detectors.registry import BY_NAME
 from streams.sinks import attack
 
 VERSION = "1.5.0"
+_PRODUCT = {"name": "vpcflow-streams", "vendor_name": "vpcflow-streams", "version": version("vpcflow-streams")}
 _CATEGORY, _CLASS = 2, 2004
 _CREATE, _UPDATE, _CLOSE = 1, 2, 3
 _ACTIVITIES = {_CREATE: "Create", _UPDATE: "Update", _CLOSE: "Close"}
@@ -52,11 +53,7 @@ def event(finding: Finding) -> dict[str, Any]:
         "metadata": {
             "version": VERSION,
             "uid": finding.id,
-            "product": {
-                "name": "vpcflow-streams",
-                "vendor_name": "vpcflow-streams",
-                "version": version("vpcflow-streams"),
-            },
+            "product": _PRODUCT,
         },
         "cloud": {"provider": "AWS"},
         "finding_info": _info(finding, detector),
