@@ -133,7 +133,8 @@ def policy(settings: Settings) -> Policy:
     )  # fmt: skip
 
 
-def _setup(settings: Settings, rules: tuning.Rules) -> Setup:
+def setup(settings: Settings, rules: tuning.Rules) -> Setup:
+    """What the detectors go by."""
     return Setup(
         rules.detectors, rules.suppressions, settings.topics.raw_partitions, settings.detection.lateness_seconds,
         settings.budget.conversations,
@@ -152,7 +153,7 @@ def plan(settings: Settings, rules: tuning.Rules | None) -> Plan:
     names = Names(settings.topics.prefix)
     return Plan(
         names=names, summary_partitions=settings.topics.summary_partitions,
-        policy=policy(settings), setup=_setup(settings, rules) if rules else None,
+        policy=policy(settings), setup=setup(settings, rules) if rules else None,
         outputs={names.anomalies: findings.render, names.anomalies_ocsf: ocsf.render, names.anomalies_ecs: ecs.render},
         conversation_partitions=settings.topics.conversation_partitions,
         flush_seconds=settings.checkpoint.summary_seconds, checkpoint_seconds=settings.checkpoint.seconds,
@@ -482,7 +483,7 @@ async def _follow_rules(settings: Settings, rulebook: tuning.Rulebook, running: 
             running.instruments.reloaded(successful=False)
             continue
         if changed:
-            running.worker.renew(_setup(settings, rulebook.rules))
+            running.worker.renew(setup(settings, rulebook.rules))
             running.instruments.reloaded(successful=True)
             log.info("rules taken: %s detectors", len(rulebook.rules.detectors))
 

@@ -7,17 +7,18 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from aiokafka import TopicPartition
+import orjson
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from streams.core import combine, roll
+from streams.core import combine, roll, watching
 from streams.core.combine import Meta
 from streams.names import Names
 from tests.chaos.arena import Brokers, Network
 from tests.chaos.fleet import Fleet, Member
 from tests.chaos.schedule import Fault, Kind
-from tests.chaos.verdict import stored_rows
+from tests.chaos.verdict import records, stored_rows
 from tests.chaos.watch import Watch
 from tests.kafka.broker import START_SECONDS, answers
 
@@ -45,6 +46,13 @@ class Faults:
     names: Names
     tell: Callable[[str], None]
     happened: list[Happened] = field(default_factory=list)
+    _raw: dict[tuple[int, int], ConsumerRecord] = field(default_factory=dict)
+
+    async def raw(self) -> list[ConsumerRecord]:
+        """The raw log, in order: what stands there, and what was deleted."""
+        found = await records(self.brokers.cluster.bootstrap, self.names.raw)
+        self._raw.update({(one.partition, one.offset): one for one in found})
+        return [self._raw[at] for at in sorted(self._raw)]
 
     async def run(self, lanes: Sequence[Sequence[Fault]]) -> None:
         """All lanes side by side."""
@@ -118,6 +126,7 @@ class Faults:
         """As hours would do it: what stands in the changelogs for so long must never be needed again."""
         included = await self._included()
         await asyncio.sleep(fault.seconds)
+        await self.raw()
         admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers.cluster.bootstrap)
         await admin.start()
         try:
@@ -130,11 +139,14 @@ class Faults:
         bootstrap, names = self.brokers.cluster.bootstrap, self.names
         raw = await stored_rows(bootstrap, names.combine_changelog)
         summaries = await stored_rows(bootstrap, names.roll_changelog)
+        watched = await stored_rows(bootstrap, names.detect_changelog)
         metas = {partition: combine.newest(written).get("meta") for partition, written in raw.items()}
         stamps = {partition: roll.newest(written).get("stamp") for partition, written in summaries.items()}
+        settled = {partition: watching.newest(written).get("stamp") for partition, written in watched.items()}
         return {
             **{TopicPartition(names.raw, at): Meta.decode(meta).stamp for at, meta in metas.items() if meta},
             **{TopicPartition(names.summaries, at): roll.held(stamp)[0] for at, stamp in stamps.items() if stamp},
+            **{TopicPartition(names.conversations, at): orjson.loads(s)["stamp"] for at, s in settled.items() if s},
         }
 
 

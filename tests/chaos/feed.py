@@ -13,6 +13,7 @@ import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from streams.core.blocks import BLOCK_SECONDS
 from tests.chaos.fleet import Fleet
 from tests.chaos.traffic import WIDE, Post, Traffic, format_of
 from tests.sources.firehose_sender import FirehoseSender
@@ -70,6 +71,13 @@ class Feed:
             both.create_task(self._foreign(made.messages))
             for number in range(_STREAMS):
                 both.create_task(self._stream(session, made.posts[number::_STREAMS]))
+
+    async def last(self, made: Traffic) -> None:
+        """What closes all minutes for the detectors."""
+        async with aiohttp.ClientSession() as session:
+            for posts in made.last:
+                await self._stream(session, posts)
+                await asyncio.sleep(BLOCK_SECONDS + 1)
 
     async def _stream(self, session: aiohttp.ClientSession, posts: Sequence[Post]) -> None:
         sender = FirehoseSender(

@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.embedded import LOOPBACK, free_port
+from streams.settings import load
 from tests.chaos.schedule import INGESTS, SESSION, WORKERS
 from tests.kafka.process import Samples, Vpcflow
+
+_LATENESS = 600
+"""Event time runs some twenty times as fast as the clock here: what a fault holds up comes late."""
 
 
 def environ(prefix: str, level: str = "info") -> dict[str, str]:
@@ -29,7 +33,11 @@ def environ(prefix: str, level: str = "info") -> dict[str, str]:
         "VPCFLOW_GROUP__SESSION_SECONDS": str(SESSION),
         "VPCFLOW_INGEST__DEADLINE_SECONDS": "5",
         "VPCFLOW_BUDGET__PORT_SERIES": "20000",
+        "VPCFLOW_BUDGET__SERIES_TTL_SECONDS": "86400",
         "VPCFLOW_LOG__LEVEL": level,
+        "VPCFLOW_DETECTION__LIVE": "true",
+        "VPCFLOW_DETECTION__DETECTORS": str(Path(__file__).with_name("detectors.yaml")),
+        "VPCFLOW_DETECTION__LATENESS_SECONDS": str(_LATENESS),
     }
 
 
@@ -117,6 +125,7 @@ class Fleet:
         """topic: the foreign one. level: of the processes' logs."""
         settings = environ(prefix, level)
         broker, behind = ("--broker", f"kafka://{bootstrap}"), ("--broker", f"kafka://{proxied}")
+        self.settings = load(environ={**settings, "VPCFLOW_BROKER__URL": broker[1]})
         self.workers = [
             Member.of(f"worker-{n}", ("worker", *(behind if n == 1 else broker)), settings)
             for n in range(1, WORKERS + 1)

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,15 +16,17 @@ from aiokafka.admin import AIOKafkaAdminClient
 from streams.kafka import TopicSpec, ensure_topics, our_topics, prepare_topics
 from streams.names import Names
 from streams.settings import Topics
+from tests.chaos import verdict
 from tests.chaos.arena import Brokers, Network
 from tests.chaos.faults import Faults, Happened
 from tests.chaos.feed import PARTITIONS, Feed, Pace, stored
+from tests.chaos.findings import Replayed, in_findings, replayed, watched
 from tests.chaos.fleet import Fleet
 from tests.chaos.report import FaultReport, Result
 from tests.chaos.schedule import BROKERS, Fault, Schedule
 from tests.chaos.traffic import Traffic, traffic
-from tests.chaos.verdict import Truth, at_metrics, in_letters, in_panes, keep_changelog, on_the_way, stored_panes, truth
-from tests.chaos.watch import Reading, Watch
+from tests.chaos.verdict import Truth, truth
+from tests.chaos.watch import Reading, Watch, counted_once
 from tests.kafka.letters import dead_letters
 from tests.kafka.process import Samples
 
@@ -43,7 +46,8 @@ class Course:
     began: float
     happened: Sequence[Happened] = ()
     truth: Truth | None = None
-    exact_after: float | None = None
+    findings: Replayed | None = None
+    counted_after: float | None = None
     differences: list[str] = field(default_factory=list)
 
 
@@ -117,8 +121,12 @@ async def _course(course: Course, faults: Faults, schedule: Schedule, made: Traf
             course.feed.pace.hurry()
         faults.tell(f"  all is sent: {time.monotonic() - course.began:.1f} s after the start")
         course.happened = sorted(faults.happened, key=lambda one: one.began)
+        course.counted_after = await _within(_DRAIN_SECONDS, partial(_counted, course))
+        await course.feed.last(made)
         course.truth = await asyncio.to_thread(truth, made, await stored(course.feed.bootstrap, course.feed.topic))
-        await _drained(course, course.truth)
+        course.findings = await asyncio.to_thread(replayed, await faults.raw(), course.fleet.settings)
+        await _within(_DRAIN_SECONDS, partial(_right, course, course.truth, course.findings))
+        await asyncio.sleep(_SETTLE_SECONDS)
     finally:
         watching.cancel()
         await asyncio.wait([watching])
@@ -126,14 +134,23 @@ async def _course(course: Course, faults: Faults, schedule: Schedule, made: Traf
         watching.result()
 
 
-async def _drained(course: Course, right: Truth) -> None:
-    """Until all is as it must be, or the time is over; then a little longer."""
+async def _within(seconds: float, check: Callable[[], Awaitable[bool]]) -> float | None:
+    """Seconds until it came true. None: it did not in time."""
     began = time.monotonic()
-    while course.exact_after is None and time.monotonic() - began < _DRAIN_SECONDS:
-        if not at_metrics(right, await _scrapes(course.fleet)):
-            course.exact_after = round(time.monotonic() - began, 1)
+    while time.monotonic() - began < seconds:
+        if await check():
+            return round(time.monotonic() - began, 1)
         await asyncio.sleep(1.0)
-    await asyncio.sleep(_SETTLE_SECONDS)
+    return None
+
+
+async def _counted(course: Course) -> bool:
+    return counted_once(await _scrapes(course.fleet)) >= course.feed.begun
+
+
+async def _right(course: Course, right: Truth, findings: Replayed) -> bool:
+    scrapes = await _scrapes(course.fleet)
+    return watched(findings, scrapes) and not verdict.at_metrics(right, scrapes)
 
 
 async def _scrapes(fleet: Fleet) -> list[Samples]:
@@ -142,17 +159,20 @@ async def _scrapes(fleet: Fleet) -> list[Samples]:
 
 async def _judge(course: Course, bootstrap: str, names: Names) -> None:
     """Fill in the differences."""
-    right = course.truth
+    right, findings = course.truth, course.findings
     assert right
+    assert findings
     last = await _scrapes(course.fleet)
     end = time.monotonic() + _PANES_SECONDS
-    panes = in_panes(right, await stored_panes(bootstrap, names.roll_changelog))
+    panes = verdict.in_panes(right, await verdict.stored_panes(bootstrap, names.roll_changelog))
     while panes and time.monotonic() < end:
         await asyncio.sleep(2.0)
-        panes = in_panes(right, await stored_panes(bootstrap, names.roll_changelog))
+        panes = verdict.in_panes(right, await verdict.stored_panes(bootstrap, names.roll_changelog))
     course.differences = [
-        *at_metrics(right, last), *panes, *in_letters(right, await dead_letters(bootstrap, names.dead_letters)),
-        *course.watch.excess, *on_the_way(right, course.watch.highs, last),
+        *verdict.at_metrics(right, last), *panes,
+        *verdict.in_letters(right, await dead_letters(bootstrap, names.dead_letters)),
+        *in_findings(findings, [one.value for one in await verdict.records(bootstrap, names.anomalies)], last),
+        *course.watch.excess, *verdict.on_the_way(right, course.watch.highs, last),
     ]  # fmt: skip
 
 
@@ -162,17 +182,19 @@ async def _kept(course: Course, bootstrap: str, names: Names) -> str:
         return ""
     folder = Path(tempfile.mkdtemp(prefix=f"{names.prefix}-"))
     course.fleet.keep_logs(folder)
-    for changelog in (names.combine_changelog, names.roll_changelog):
-        await keep_changelog(bootstrap, changelog, folder / f"{changelog}.txt")
+    for changelog in (names.combine_changelog, names.roll_changelog, names.detect_changelog):
+        await verdict.keep_changelog(bootstrap, changelog, folder / f"{changelog}.txt")
     return str(folder)
 
 
 def _result(course: Course, plan: Plan, logs: str) -> Result:
-    right, readings = course.truth, course.watch.readings
+    right, findings, readings = course.truth, course.findings, course.watch.readings
     assert right
+    assert findings
     return Result(
-        plan.seed, plan.command, right.lines, right.junk.total(), round(time.monotonic() - course.began, 1),
-        course.feed.attempts, course.feed.failed, course.feed.repeated, len(readings), course.exact_after,
+        plan.seed, plan.command, right.lines, right.junk.total(), findings.opened.total(),
+        round(time.monotonic() - course.began, 1),
+        course.feed.attempts, course.feed.failed, course.feed.repeated, len(readings), course.counted_after,
         [
             reported(one.fault, one.began, one.ended, began=course.began, readings=readings) for one in course.happened
         ],

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from streams.embedded import LOOPBACK, free_port
+from tests.chaos.findings import Replayed, in_findings
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import FaultReport, Result, as_json, as_markdown
 from tests.chaos.run import reported
@@ -64,8 +65,9 @@ def test_traffic_follows_from_its_seed_and_holds_all_lines_once() -> None:
     plain = [line for line in made.messages if not is_junk(line)]
 
     assert made == traffic(3, 20_000, NOW)
-    assert len(made.wide) + len(plain) == 20_000
-    assert Counter(posted) == Counter(made.wide) + Counter(made.junk)
+    last = [line for posts in made.last for post in posts for line in post.lines]
+    assert len(made.wide) + len(plain) == 20_000 + len(last)
+    assert Counter(posted) + Counter(last) == Counter(made.wide) + Counter(made.junk)
     assert made.junk
     assert len(set(made.junk) | set(made.messages)) >= len(made.junk)
     assert any(is_junk(line) for line in made.messages)
@@ -76,10 +78,10 @@ def test_the_truth_has_every_line_in_both_tables_and_in_the_panes() -> None:
 
     found = truth(made, made.messages)
 
-    assert found.lines == 20_000 + found.junk.total()
+    assert found.lines == 20_000 + sum(map(len, made.last)) + found.junk.total()
     for table in (found.enis, found.ports, found.pane_enis, found.pane_ports):
         assert sum(flows for flows, _, _ in table.values()) == found.outcomes["flow"]
-    assert len({start for start, *_ in found.pane_enis}) == 10
+    assert len({start for start, *_ in found.pane_enis}) == 61
 
 
 # -- the comparison sees what is wrong --------------------------------------------------------------------------------
@@ -137,6 +139,36 @@ def test_a_partition_that_two_workers_show_is_counted_once() -> None:
     assert counted_once([_samples(2), _samples(5), _samples(1, "1")]) == (5 + 1) + (1 + 1)
 
 
+_WORD = b'{"id":"a","detector":"flood","updates":1,"closed":false,"sentence":"s"}'
+_OTHER = _WORD.replace(b'"s"', b'"t"')
+_TOLD = Replayed(frozenset([_WORD]), Counter(flood=1), 60, Counter({"0": 2}))
+
+
+def _watching(findings: int = 1, unwatched: int = 2) -> dict[str, dict[Labels, float]]:
+    """A worker's figures of what it watches."""
+    return {
+        "vpcflow_findings_total": {(("detector", "flood"), ("severity", "low")): float(findings)},
+        "vpcflow_unwatched_records_total": {(("partition", "0"),): float(unwatched)},
+    }
+
+
+def test_a_finding_that_is_told_again_in_the_same_words_is_no_difference() -> None:
+    assert in_findings(_TOLD, [_WORD, _WORD], [_watching(), {}]) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "scrapes", "differences"),
+    [
+        ([], [_watching()], 1), ([_WORD, _OTHER], [_watching()], 1), ([_OTHER], [_watching()], 2),
+        ([_WORD], [_watching(), _watching()], 1), ([_WORD], [_watching(0)], 1), ([_WORD], [_watching(unwatched=3)], 1),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_missing_or_another_and_a_finding_counted_twice_are_differences(
+    told: list[bytes], scrapes: list[dict[str, dict[Labels, float]]], differences: int
+) -> None:
+    assert len(in_findings(_TOLD, told, scrapes)) == differences
+
+
 # -- the proxy --------------------------------------------------------------------------------------------------------
 
 
@@ -180,13 +212,13 @@ def test_recovery_is_counted_from_the_end_of_the_fault() -> None:
 def test_the_report_has_every_run_and_every_fault() -> None:
     fault = FaultReport(1.0, "zombie", 2, 9.0, 3.0, None)
     result = Result(
-        7, "make chaos SEEDS=1 SEED=7", 1000, 2, 60.0, 10, 1, 2, 30, 4.5, [fault], ["worker-1: x"], ["wrong"]
+        7, "make chaos SEEDS=1 SEED=7", 1000, 2, 5, 60.0, 10, 1, 2, 30, 4.5, [fault], ["worker-1: x"], ["wrong"]
     )
 
     page = as_markdown([result], {"machine": "2 CPUs"}, "make chaos SEEDS=1")
 
     assert "| **differences** | **1** |" in page
-    assert "| `make chaos SEEDS=1 SEED=7` | 1,000 | 2 | 60 | 1 | 10 | 1 | 2 | 1 | 4.5 | 1 |" in page
+    assert "| `make chaos SEEDS=1 SEED=7` | 1,000 | 2 | 5 | 60 | 1 | 10 | 1 | 2 | 1 | 4.5 | 1 |" in page
     assert "| 7 | 1.0 | zombie | 2 | 9.0 | 3.0 | - |" in page
     assert "seed 7, worker-1: x" in page
     assert '"seed": 7' in as_json([result], {})

@@ -1,6 +1,7 @@
 """The input of a run: a function of the seed and of the minute that it is made in. Pure.
 
-Event time lies 20 to 10 minutes back, so no pane leaves the retained ones, and nothing is of the future.
+Event time lies 95 to 35 minutes back, so no pane leaves the retained ones, and nothing is of the future. A last line
+of now, in many posts, closes every minute for the detectors.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import orjson
 from streams.generate import FORMATS, Version, bulk
 
 ENIS = 300
-MINUTES = 10
-BACK = 20 * 60
+MINUTES = 60
+BACK = 95 * 60
 """Seconds from the oldest record to now."""
 WIDE: Version = 5
 """What Firehose delivers, with its format said; the foreign topic has version 2, which is not said."""
 _BRIDGED = 4
 """One line in so many goes over the foreign topic."""
 _JUNK_EVERY = 1500
+_LAST = 48
+"""Posts of a line each: every raw partition gets some, by their ids."""
 
 _BROKEN_LINES: tuple[Callable[[int], bytes], ...] = (
     lambda n: b"no flow log %d" % n,
@@ -53,9 +56,13 @@ class Post:
 
 @dataclass
 class Traffic:
-    """posts: over Firehose. messages: for the foreign topic, a record a message. wide: the posts' flow log lines."""
+    """posts: over Firehose. messages: for the foreign topic, a record a message. wide: the posts' flow log lines.
+
+    last: for when all else is counted, twice, some seconds apart: only what follows ends a block.
+    """
 
     posts: list[Post] = field(default_factory=list)
+    last: list[list[Post]] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     wide: list[bytes] = field(default_factory=list)
     junk: list[bytes] = field(default_factory=list)
@@ -65,15 +72,20 @@ def traffic(seed: int, lines: int, now: int) -> Traffic:
     """`lines` flow log lines, and some junk. now: epoch seconds."""
     chance, made = Random(f"traffic {seed}"), Traffic()
     bridged = lines // _BRIDGED
-    made.wide = list(_lines(lines - bridged, seed, WIDE, now))
+    made.wide = list(_lines(lines - bridged, seed, WIDE, now - BACK))
     at = 0
     while at < len(made.wide):
         count = chance.choice((50, 200, 500, 1000, 1500))
         part = _with_junk(made.wide[at : at + count], chance, made.junk, _BROKEN_LINES)
         made.posts.append(Post(f"chaos-{seed}-{len(made.posts)}", part, chance.random() < 0.1))
         at += count
+    newest = next(line for line in _lines(100, seed, WIDE, now - 60, 1) if b" OK " in line)
+    made.last = [[Post(f"chaos-{seed}-last-{half}-{n}", [newest], again=False) for n in range(_LAST)] for half in "ab"]
+    made.wide += [newest] * len(made.last) * _LAST
     foreign: list[bytes] = []
-    made.messages = _with_junk(list(_lines(bridged, seed, 2, now)), chance, foreign, _BROKEN_MESSAGES, len(made.junk))
+    made.messages = _with_junk(
+        list(_lines(bridged, seed, 2, now - BACK)), chance, foreign, _BROKEN_MESSAGES, len(made.junk)
+    )
     return made
 
 
@@ -87,9 +99,8 @@ def format_of(version: Version) -> str:
     return FORMATS[version]
 
 
-def _lines(count: int, seed: int, version: Version, now: int) -> Iterator[bytes]:
-    start = (now - BACK) // 60 * 60
-    for chunk in bulk(count, enis=ENIS, seed=seed, version=version, start_epoch=start, minutes=MINUTES):
+def _lines(count: int, seed: int, version: Version, start: int, minutes: int = MINUTES) -> Iterator[bytes]:
+    for chunk in bulk(count, enis=ENIS, seed=seed, version=version, start_epoch=start, minutes=minutes):
         yield from chunk.split(b"\n")
 
 

@@ -130,7 +130,7 @@ def on_the_way(found: Truth, highs: Highs, last: Sequence[Samples]) -> list[str]
 async def stored_rows(bootstrap: str, changelog: str) -> dict[int, Written]:
     """Partition -> what a worker that starts would find."""
     stores: dict[int, dict[bytes, bytes]] = {}
-    for record in await _records(bootstrap, changelog):
+    for record in await records(bootstrap, changelog):
         mine = stores.setdefault(record.partition, {})
         mine.pop(record.key, None)
         if record.value is not None:
@@ -154,7 +154,7 @@ async def stored_panes(bootstrap: str, changelog: str) -> Panes:
 
 async def keep_changelog(bootstrap: str, changelog: str, file: Path) -> None:
     """What was written to it and when, a line a record: partition, offset, epoch ms, key, bytes; of `meta` its text."""
-    found = await _records(bootstrap, changelog)
+    found = await records(bootstrap, changelog)
     with file.open("w", encoding="utf-8") as lines:
         for one in sorted(found, key=lambda one: (one.partition, one.offset)):
             key, value = one.key.decode(errors="replace"), one.value
@@ -163,8 +163,8 @@ async def keep_changelog(bootstrap: str, changelog: str, file: Path) -> None:
             lines.write(f"{one.partition} {one.offset} {one.timestamp} {key} {size} {told}\n")
 
 
-async def _records(bootstrap: str, topic: str) -> list[ConsumerRecord]:
-    """All that is on a topic, each partition in order."""
+async def records(bootstrap: str, topic: str) -> list[ConsumerRecord]:
+    """All that is on a topic, each partition in order. Each may begin behind what was deleted."""
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:

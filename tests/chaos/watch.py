@@ -54,7 +54,7 @@ class Highs:
 
 @dataclass
 class Watch:
-    """begun: gives the lines that were sent so far. raw, summary: partitions of both topics.
+    """begun: gives the lines that were sent so far. raw, summary, watching: partitions of the three topics.
 
     excess: what was seen of figures above their bound, while it was seen.
     """
@@ -63,6 +63,7 @@ class Watch:
     begun: Callable[[], int]
     raw: int = 4
     summary: int = 4
+    watching: int = 1
     readings: list[Reading] = field(default_factory=list)
     highs: Highs = field(default_factory=Highs)
     excess: list[str] = field(default_factory=list)
@@ -100,6 +101,7 @@ class Watch:
             self.excess.append(f"{counted} lines counted when {begun} had been sent")
         whole = _held(found, "vpcflow_folded_flows_total") == self.raw
         whole = whole and _held(found, "vpcflow_tabled_flows_total") == self.summary
+        whole = whole and _held(found, "vpcflow_watched_before_timestamp_seconds") == self.watching
         lag = sum(total(samples, "vpcflow_consumer_lag_messages") for samples in found)
         self.readings.append(Reading(at, all(ready) and whole and len(found) == len(scrapes), lag))
         self._moved.set()
