@@ -57,8 +57,10 @@ _UNREADY_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 
 Tell = Callable[[str], None]
-Feed = Callable[[Publisher, Settings], Coroutine[Any, Any, None]]
-"""Something that puts records on the raw topic until it is done or cancelled: the generator, files."""
+Feed = Callable[[Publisher, Settings, Callable[[], None]], Coroutine[Any, Any, None]]
+"""Something that puts records on the raw topic until it is cancelled: the generator, files. Where it has no more, it
+says so by calling the last one.
+"""
 
 
 @dataclass(frozen=True)
@@ -304,7 +306,7 @@ async def _nowhere(_: Sequence[RawMessage]) -> None:
 def generator_feed(rate: int) -> Feed:
     """Generated traffic of the present, `rate` records a second."""
 
-    async def feed(publisher: Publisher, _: Settings) -> None:
+    async def feed(publisher: Publisher, *_: object) -> None:
         await feeds.generate(feeds.lasting(publisher.send), rate)
 
     return feed
@@ -313,9 +315,10 @@ def generator_feed(rate: int) -> Feed:
 def files_feed(paths: Sequence[Path]) -> Feed:
     """Files, folders or `-`, as live traffic: that is what a person who starts with them wants to see move."""
 
-    async def feed(publisher: Publisher, settings: Settings) -> None:
+    async def feed(publisher: Publisher, settings: Settings, over: Callable[[], None]) -> None:
         send = feeds.lasting(publisher.send)
         await feeds.replay(send, paths, Replay(live=True, format=settings.format or None), lambda *_: None)
+        over()
         await asyncio.Event().wait()  # the tables stay to be looked at
 
     return feed
@@ -453,8 +456,8 @@ def _work(settings: Settings, parts: Parts, running: Running, server: Server) ->
     if running.worker and running.rulebook and settings.detection.alertmanager:
         url, seconds = settings.detection.alertmanager, settings.detection.alertmanager_seconds
         work.append(push(url, seconds, running.worker.open_findings, running.instruments.pushed))
-    if parts.feed and running.publisher:
-        work.append(parts.feed(running.publisher, settings))
+    if parts.feed and running.publisher and running.worker:
+        work.append(parts.feed(running.publisher, settings, running.worker.over))
     if parts.bridge and running.publisher:
         work.append(_bridge(settings, running.publisher, running))
     if parts.watched:

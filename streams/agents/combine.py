@@ -13,13 +13,16 @@ from streams.core.ledger import Rows, Written
 from streams.core.raw import RawMessage
 from streams.metrics import Instruments
 
+_OVER_SECONDS = 2.0
+"""What was sent last is there by then."""
+
 
 @dataclass
 class Combine:
     """agents.loop.State over raw partitions. summaries, dead_letters: Faust topics.
 
     conversations: too, None if nobody watches. idle_seconds: a raw partition without messages for so long is idle, by
-    `clock` (seconds, monotonic).
+    `clock` (seconds, monotonic). over: nothing more is to come, and a partition is idle sooner.
     """
 
     policy: Policy
@@ -31,6 +34,7 @@ class Combine:
     clock: Callable[[], float] = time.monotonic
     conversations: Any = None
     conversation_partitions: int = 1
+    over: bool = False
     _busy: dict[int, float] = field(default_factory=dict)
 
     def open(self, partition: int, written: Written) -> RawPartition:
@@ -47,11 +51,12 @@ class Combine:
     def flush(self, state: RawPartition) -> list[Outgoing]:
         """The summaries of what changed, and the blocks that are whole."""
         quiet = self.clock() - self._busy.setdefault(state.partition, self.clock())
-        idle = quiet > self.idle_seconds
+        idle = quiet > (min(_OVER_SECONDS, self.idle_seconds) if self.over else self.idle_seconds)
         found = _outgoing(self.summaries, state.summaries(self.summary_partitions, idle=idle))
         if self.conversations is None:
             return found
-        return found + _outgoing(self.conversations, state.whole_blocks(self.conversation_partitions, idle=idle))
+        blocks = state.whole_blocks(self.conversation_partitions, idle=idle, over=idle and self.over)
+        return found + _outgoing(self.conversations, blocks)
 
     def checkpoint(self, state: RawPartition) -> tuple[Rows, Rows]:
         """Panes first, then the row that settles them."""

@@ -105,7 +105,7 @@ class Worker:
         summaries = topic(names.summaries, value_serializer="raw", key_serializer="raw")
         dead_letters = topic(names.dead_letters, value_serializer="raw", key_serializer="raw")
         conversations = topic(names.conversations, value_serializer="raw", key_serializer="raw")
-        combine = Combine(
+        self._combining = combine = Combine(
             plan.policy, summaries, plan.summary_partitions, dead_letters, instruments, plan.idle_seconds,
             conversations=conversations if plan.setup else None, conversation_partitions=plan.conversation_partitions,
         )  # fmt: skip
@@ -151,6 +151,10 @@ class Worker:
         """Detectors go on by other rules, from the next minute that closes."""
         if self._detecting:
             self._detecting.setup = setup
+
+    def over(self) -> None:
+        """Nothing more is to come: once what was sent is counted, all minutes close for the detectors."""
+        self._combining.over = True
 
     async def start(self) -> None:
         """Join the group and begin. The topics must exist. Raises BrokerError, StateError."""

@@ -76,8 +76,7 @@ class Block(Row):
         now = self.value()
         if not now[TALKS].select((pl.col("direction") >= direction.LOW4).any()).item():
             return now
-        [mine] = direction.combined([owners])
-        return {**now, TALKS: conversations.merged([direction.resolved(now[TALKS], mine)])}
+        return {**now, TALKS: conversations.merged([direction.resolved(now[TALKS], owners)])}
 
     def nothing(self) -> Frames:
         """Before anything is added."""

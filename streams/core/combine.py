@@ -154,7 +154,7 @@ class RawPartition:
         self._singly = 0
         self._waiting_since: int | None = None
         self._told: tuple[int | None, bool, int] = (None, False, 0)
-        self._paused = False
+        self._paused = 0  # 1: it was told that it is idle, 2: that it is over
         rows = dict(rows or {})
         if "meta" in rows:
             self.meta = Meta.decode(rows.pop("meta"))
@@ -187,7 +187,7 @@ class RawPartition:
                 continue
             newest = offset
             self.origins.advance(offset)
-            self._paused = False
+            self._paused = 0
             out.messages += 1
             if not message.replay:
                 self._waiting_since = min(message.arrival_ms, self._waiting_since or message.arrival_ms)
@@ -575,27 +575,28 @@ class RawPartition:
             mine = {key: parts.get((to,), frames[key].clear()) for key, parts in split.items()}
             yield Summary(to, f"{self.partition}/{name}".encode(), tables.encode(head, mine))
 
-    def whole_blocks(self, partitions: int, *, idle: bool = False) -> list[Summary]:
+    def whole_blocks(self, partitions: int, *, idle: bool = False, over: bool = False) -> list[Summary]:
         """Blocks that are whole since the last call, for each of `partitions`; each tells how far event time has come.
 
         idle: as in `summaries`; the block that is filled is told as it is. It comes again, whole, under the same name.
+        over: it is idle, and nothing more is to come.
         """
         whole = [first for first, block in self.blocks.items() if block.whole and first < self.meta.block]
         found = [one for first in sorted(whole) for one in self._told_block(first, partitions)]
         for first in whole:
             del self.blocks[first]
             self._gone.append(f"{TALKS}/{first}")
-        if not idle or self._paused:
+        if not idle or self._paused >= 1 + over:
             return found
-        self._paused = True
-        return [*found, *self._told_block(self.meta.block, partitions, idle=True)]
+        self._paused = 1 + over
+        return [*found, *self._told_block(self.meta.block, partitions, idle=True, over=over)]
 
-    def _told_block(self, first: int, partitions: int, *, idle: bool = False) -> Iterator[Summary]:
+    def _told_block(self, first: int, partitions: int, *, idle: bool = False, over: bool = False) -> Iterator[Summary]:
         block = self.blocks.get(first, Block())
         frames = block.told(self.known.owners) if idle else block.value()
         head = {
             "row": f"{TALKS}/{first}", "source": self.partition, "first": first, "stamp": block.stamp, "idle": idle,
-            "watermark": self.meta.watermark if idle else block.watermark,
+            "watermark": self.meta.watermark if idle else block.watermark, "over": over,
         }  # fmt: skip
         split = {name: _split(frame, partitions) for name, frame in frames.items()}
         for to in range(partitions):

@@ -135,7 +135,7 @@ def combined(owners: list[pl.DataFrame]) -> list[pl.DataFrame]:
 def resolved(rows: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
     """`rows` (eni, direction, ...) with every code turned into UNKNOWN, INGRESS or EGRESS. Merge afterwards.
 
-    `owners` are those of the raw partition that the rows come from, as `combined` gives them back.
+    `owners` are those of the raw partition that the rows come from, as `follow` or `combined` give them back.
     An open pair of a private and a public address is the private one's: VPC addresses are private. Else UNKNOWN.
     """
     open_rows = pl.col("direction") >= LOW4

@@ -147,9 +147,17 @@ class Episodes:
     def update(self, hits: pl.DataFrame, now: int, places: Places = _NOWHERE) -> list[Finding]:
         """Findings that are new or changed, after a minute that ends at `now` (epoch seconds); and those that close."""
         self.over += max(0, hits.height - MOST_HITS)
-        told = places.located(_worst(hits), now - PANE_SECONDS)
-        changed = [self._seen(row, now) for row in told.iter_rows(named=True)]
+        changed = [self._seen(row, now) for row in self._located(_worst(hits), now, places).iter_rows(named=True)]
         return [found for found in changed if found is not None] + list(self._closed(now))
+
+    def _located(self, hits: pl.DataFrame, now: int, places: Places) -> pl.DataFrame:
+        """With String `origins`, where no open finding has them already: most hits are of one that goes on."""
+        asked = pl.Series([not self._has_origins(about) for about in hits.select(*ABOUT).iter_rows()], dtype=pl.Boolean)
+        found = places.located(hits.filter(asked), now - PANE_SECONDS)
+        return pl.concat([found, hits.filter(~asked).with_columns(pl.lit("").alias("origins"))])
+
+    def _has_origins(self, about: tuple[object, ...]) -> bool:
+        return about in self.open and self.open[about].origins != ""
 
     def _seen(self, row: Mapping[str, object], now: int) -> Finding | None:
         hit = _finding(self.detector, row, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import polars as pl
 
@@ -44,8 +45,14 @@ class Places:
         """Who takes part where, of those who are asked for: a million others cost nothing."""
         parties, enis = asked.get_column("party"), asked.filter(pl.col("party").is_null()).get_column("eni")
         wanted = pl.col("party").is_in(parties.implode()) | pl.col("eni").is_in(enis.implode())
-        for origin, talks in self.talks.items():
-            mine = talks.filter(pl.col("pane") == start)
-            for side in ("client", "server"):
-                rows = mine.select("eni", pl.col(side).alias("party")).filter(wanted).unique()
-                yield rows.with_columns(pl.lit(origin).alias("origin"))
+        mine = self._every.filter(pl.col("pane") == start)
+        for side in ("client", "server"):
+            yield mine.select("eni", pl.col(side).alias("party"), "origin").filter(wanted).unique()
+
+    @cached_property
+    def _every(self) -> pl.DataFrame:
+        """Of all origins. Many minutes have no hit, and then nobody asks."""
+        return pl.concat(
+            talks.select("pane", "eni", "client", "server", pl.lit(origin).alias("origin"))
+            for origin, talks in self.talks.items()
+        )

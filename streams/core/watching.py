@@ -140,6 +140,7 @@ class WatchingPartition:
         self.closed = 0
         self.stamp = self.settled = -1
         self._last: dict[int, _Told] = {}
+        self._over: set[int] = set()
         self._waiting: dict[str, _Waiting] = {}
         self._saves = 0
         self._unsaved = False
@@ -155,11 +156,12 @@ class WatchingPartition:
         Raises ValueError: not ours.
         """
         self.stamp = max(self.stamp, offset)
-        told, watermark, idle, talks, silent = _read(value)
+        told, watermark, idle, over, talks, silent = _read(value)
         self._count_late(name, told, talks)
         self._wait(name, _Waiting(told.stamp, offset, talks, silent))
         if watermark is not None:
             self.clock.advance(told.source, watermark, idle=idle)
+        (self._over.add if over else self._over.discard)(told.source)
         return self._close()
 
     def renew(self, setup: Setup) -> list[Finding]:
@@ -214,7 +216,10 @@ class WatchingPartition:
         return self._closed_before(limit)
 
     def _limit(self) -> int:
-        """Minutes that end by then are over."""
+        """Minutes that end by then are over: all of them, where no raw partition has more to come."""
+        if len(self._over) >= self.setup.sources and self.clock.watermark:
+            newest = max(self.clock.watermark.values())
+            return newest - newest % PANE_SECONDS + PANE_SECONDS
         before = self.clock.closed_before() if len(self._last) >= self.setup.sources else None
         return 0 if before is None else before - before % PANE_SECONDS
 
@@ -265,6 +270,7 @@ class WatchingPartition:
         return orjson.dumps({
             "v": 1, "stamp": self.settled, "save": self._saves, "rows": names, "closed": self.closed, "last": last,
             "watermarks": list(self.clock.watermark.items()), "idle": sorted(self.clock.idle),
+            "over": sorted(self._over),
             "counts": self.counts.plain(), "watch": self.watch.plain(),
         })  # fmt: skip
 
@@ -274,6 +280,7 @@ class WatchingPartition:
         self._saves, self.closed = found["save"], found["closed"]
         self._last = {last[0]: _Told(*last) for last in found["last"]}
         self.clock.watermark, self.clock.idle = dict(found["watermarks"]), set(found["idle"])
+        self._over = set(found.get("over", []))
         self.counts = Counts.of(found["counts"])
         self._slots[self._saves % 2] = list(found["rows"])
         self._slots[1 - self._saves % 2] = [name for name in rows if name not in {*found["rows"], _STAMP}]
@@ -291,8 +298,11 @@ def _origin(name: str) -> str:
     return f"{source}@{first}"
 
 
-def _read(value: bytes) -> tuple[_Told, int | None, bool, pl.DataFrame, pl.DataFrame]:
-    """What a block is, its watermark, whether its raw partition is idle, its frames. Raises ValueError: not ours."""
+def _read(value: bytes) -> tuple[_Told, int | None, bool, bool, pl.DataFrame, pl.DataFrame]:
+    """What a block is, its watermark, whether its raw partition is idle, and over, its frames.
+
+    Raises ValueError: not ours.
+    """
     head, frames = tables.decode(value)
     talks, silent = frames.get(TALKS, pl.DataFrame()), frames.get(STATUSES, pl.DataFrame())
     if (talks.schema, silent.schema) != (conversations.SCHEMA, statuses.SCHEMA):
@@ -302,7 +312,8 @@ def _read(value: bytes) -> tuple[_Told, int | None, bool, pl.DataFrame, pl.DataF
     if not all(isinstance(one, int) for one in numbers) or not isinstance(watermark, int | None):
         raise ValueError("not a block of conversations: it does not say which")
     source, first, stamp = cast("list[int]", numbers)
-    return _Told(source, first, stamp, conversations.records(talks)), watermark, bool(head.get("idle")), talks, silent
+    told = _Told(source, first, stamp, conversations.records(talks))
+    return told, watermark, bool(head.get("idle")), bool(head.get("over")), talks, silent
 
 
 def newest(written: Written) -> dict[str, bytes]:

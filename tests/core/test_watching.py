@@ -121,6 +121,30 @@ def test_records_that_come_after_their_minute_was_closed_are_counted_once() -> N
     assert watching.counts.late == 2
 
 
+def test_all_minutes_close_when_no_raw_partition_has_more_to_come() -> None:
+    """A file that was replayed: nobody will ever say that its last minutes are over."""
+    states, watching = [RawPartition(0, POLICY), RawPartition(1, POLICY)], watcher(sources=2, lateness=300)
+    states[0].fold(enumerate(minutes(4)))
+    idle = [one for state in states for one in state.whole_blocks(1, idle=True)]
+    over = [one for state in states for one in state.whole_blocks(1, idle=True, over=True)]
+    assert states[0].whole_blocks(1, idle=True, over=True) == []
+
+    assert take(watching, idle) == []
+    assert take(watching, over[:1], 20) == []
+    found = take(watching, over[1:], 30)
+
+    store = dict[str, bytes]()
+    _written(watching, store)
+    heir = watcher(sources=2, lateness=300, rows=newest({"": store}))
+    states[0].fold([(9, minutes(9)[8])])
+    found += take(heir, states[0].whole_blocks(1), 40)
+    assert heir.closed == T0 - T0 % 60 + 4 * 60
+    found += take(heir, states[0].whole_blocks(1, idle=True, over=True), 50)
+
+    assert [one.first - T0 + T0 % 60 for one in found if not one.closed] == [0, 60, 120, 180, 480]
+    assert heir.counts.late == 0
+
+
 def test_a_partition_that_nobody_reads_does_not_hold_back_the_others_for_ever() -> None:
     state = WatchingPartition(Setup([ECHO], [], 2, 0, most_waiting=3))
 

@@ -128,6 +128,21 @@ async def test_kill_9_in_an_episode_changes_no_finding(apache_kafka: str) -> Non
     assert sum(samples["vpcflow_findings_total"].values()) == len(known)
 
 
+async def test_files_that_are_replayed_are_watched_to_their_end(tmp_path: Path) -> None:
+    """Nothing comes after them that says that their last minutes are over: `vpcflow up --replay` does."""
+    given, _ = _refusing()
+    log = tmp_path / "flows.log"
+    log.write_bytes(b"\n".join([FORMAT.encode(), *(message.value for message in given)]) + b"\n")
+    known = expected(given)
+
+    with Vpcflow("up", "--replay", str(log)) as up:
+        await until("all minutes are closed", partial(watched_to, up, END))
+        samples = await asyncio.to_thread(up.samples)
+
+    assert sum(samples["vpcflow_findings_total"].values()) == len(known)
+    assert sum(samples["vpcflow_unwatched_records_total"].values()) == 0
+
+
 async def test_alertmanager_is_told_open_findings_and_its_alerts_end_with_the_worker(embedded: str) -> None:
     """Labels say what a finding is about, annotations what was seen; nobody has to close an alert."""
     names, (given, then) = _names(), _refusing()
