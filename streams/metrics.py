@@ -90,7 +90,7 @@ METRICS = {
         Declared("vpcflow_findings_active", "gauge", ("detector", "severity", "partition"), "Findings that are open."),
         Declared("vpcflow_suppressed_findings_total", "counter", ("detector", "partition"), "Findings that a suppression keeps back."),
         Declared("vpcflow_passed_over_hits_total", "counter", ("partition",), "What detectors saw and did not tell, as it was more than 1,000 things in a minute or 10,000 open findings of one detector."),
-        Declared("vpcflow_unwatched_records_total", "counter", ("partition",), "Flow records that no detector sees: later than detection.lateness_seconds, from the future, or without addresses. partition: of the raw topic."),
+        Declared("vpcflow_unwatched_records_total", "counter", ("partition",), "Flow records that no detector sees: later than detection.lateness_seconds, from the future, without addresses, or in a message of more than 65,536. partition: of the raw topic."),
         Declared("vpcflow_unwatched_late_records_total", "counter", ("partition",), "Flow records whose minute was closed for the detectors when their block came: their raw partition had been idle, or far behind."),
         Declared("vpcflow_watched_before_timestamp_seconds", "gauge", ("partition",), "Minutes that end by this have been seen by the detectors."),
         Declared("vpcflow_alertmanager_requests_total", "counter", ("outcome",), "Times that open findings were told to Alertmanager. outcome: ok or error."),

@@ -22,6 +22,9 @@ TALKS, STATUSES = "talks", "statuses"
 begins with.
 """
 
+MOST_LINES = 65_536
+"""Of a block, so that it fits into one Kafka message, whatever is in its records (tests/core/test_blocks.py)."""
+
 BLOCK_SECONDS = 10
 _BACK = 6
 """So many of those backwards, and a clock was wrong: else blocks ended by their lines alone until it is right again."""
@@ -29,7 +32,8 @@ _BACK = 6
 
 @dataclass
 class Cut:
-    """Where blocks end: behind so many lines, or before a message that arrived so much later than the first one.
+    """Where blocks end: before a message with which there were too many lines, or that arrived so much later than the
+    first one.
 
     slot: the arrival of the block's first message, in BLOCK_SECONDS. lines: of its messages so far.
     """
@@ -40,7 +44,7 @@ class Cut:
     def begins(self, message: RawMessage, most: int) -> bool:
         """Whether a block begins with this message, which is the next one; most: lines. Take each message once."""
         slot = message.arrival_ms // (1000 * BLOCK_SECONDS)
-        begins = self.lines >= most or not self.slot - _BACK <= slot <= self.slot
+        begins = self.lines + message.lines > most or not self.slot - _BACK <= slot <= self.slot
         if begins:
             self.slot, self.lines = slot, 0
         self.lines += message.lines

@@ -17,7 +17,7 @@ import orjson
 import polars as pl
 
 from streams.core import conversations, known, statuses, tables
-from streams.core.blocks import STATUSES, TALKS, Block, Cut
+from streams.core.blocks import MOST_LINES, STATUSES, TALKS, Block, Cut
 from streams.core.deadletter import DeadLetter, of_lines, of_message
 from streams.core.facts import Facts, facts
 from streams.core.fields import Format
@@ -64,7 +64,7 @@ class Policy:
     default_format: Format | None = None
     watched: bool = False
     watch_lateness: int = 300
-    block_lines: int = 100_000
+    block_lines: int = MOST_LINES
 
     @property
     def sweep_seconds(self) -> int:
@@ -393,7 +393,12 @@ class RawPartition:
                 pane.add(frames, offset)
 
     def _watch(self, lines: Lines, rows: pl.DataFrame, silent: pl.DataFrame, marks: pl.Series) -> None:
-        """Into the block; `unwatched` are the records that no detector sees: too late, too early, without addresses."""
+        """Into the block; `unwatched` are the records that no detector sees: too late, too early, without addresses, or
+        too many in one message.
+        """
+        if lines.first.lines > MOST_LINES:
+            self.meta.totals["unwatched"] += rows.height
+            return
         block, lateness = self.blocks.setdefault(self.meta.block, Block()), self.policy.watch_lateness
         start = pl.min_horizontal("first", "last")
         seen = rows.filter(~pl.col("early") & (_minute_end(start) > _of(lines, marks, rows) - lateness))
