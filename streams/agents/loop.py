@@ -108,7 +108,7 @@ class Loop(Generic[S]):
 
     changelog: a Faust topic. flush_seconds, checkpoint_seconds: how often. inbox: what is in it is taken at once.
     patient: events wait for the flush that shows them, unless it is full before: to apply many costs little more than
-    to apply one.
+    to apply one. part_bytes: see core.ledger.
     """
 
     name: str
@@ -122,6 +122,7 @@ class Loop(Generic[S]):
     checkpoint_seconds: float
     inbox: Inbox[Taken]
     patient: bool = False
+    part_bytes: int = ledger.PART_BYTES
     states: dict[int, S] = field(default_factory=dict)
     ledgers: dict[int, Ledger] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
@@ -183,7 +184,7 @@ class Loop(Generic[S]):
         states, ledgers = dict[int, S](), dict[int, Ledger]()
         for partition, found in stored.items():
             written = ledger.read(partition, found.rows)
-            ledgers[partition] = Ledger(partition, secrets.token_hex(4), written, fence=found.latest)
+            ledgers[partition] = Ledger(partition, secrets.token_hex(4), found.rows, found.latest, self.part_bytes)
             states[partition] = await self.in_core(self.state.open, partition, written)
         async with self._lock:
             self.states.update(states)

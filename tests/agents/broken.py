@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from streams.agents.loop import Event, Loop, Taken
@@ -102,6 +103,35 @@ class DeletesTooEarly(Loop[Any]):
             self.ledgers[number]._fence = -1
 
 
+class _InPlace(Ledger):
+    """Each save has the number of the first."""
+
+    @property
+    def _saves(self) -> int:
+        return 1
+
+    @_saves.setter
+    def _saves(self, value: int) -> None:
+        pass
+
+
+@dataclass(eq=False)
+class InParts(Loop[Any]):
+    """Nothing is wrong with this one: rows are written in parts that are as small as that."""
+
+    part_bytes: int = 48
+
+
+class ReplacesParts(InParts):
+    """The parts of a row are written over those of before."""
+
+    async def open(self, partitions: Iterable[int]) -> None:
+        mine = list(partitions)
+        await super().open(mine)
+        for number in mine:
+            self.ledgers[number].__class__ = _InPlace
+
+
 class CountsWhateverComes(Loop[Any]):
     """A message that is there is passed over when one behind it has come often enough."""
 
@@ -126,5 +156,6 @@ BROKEN: dict[type[Loop[Any]], str] = {
     DropsWithoutSaying: "delivery",
     DeletesTooEarly: "everything",
     CountsWhateverComes: "delivery",
+    ReplacesParts: "crashes",
 }
 """Each with what happens in the schedules that find it soon (tests.agents.faults.MIXES)."""

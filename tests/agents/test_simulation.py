@@ -46,6 +46,13 @@ def test_every_message_is_counted_once_whatever_happens_to_workers(mix: str, dat
 
 
 @pytest.mark.parametrize("mix", MIXES)
+@examples(200)
+@given(data=st.data())
+def test_rows_that_are_written_in_parts_are_whole_or_those_of_before(mix: str, data: st.DataObject) -> None:
+    faults.run(TallyKit(), data.draw(_schedules(mix)), broken.InParts)
+
+
+@pytest.mark.parametrize("mix", MIXES)
 @examples(12)
 @given(data=st.data())
 def test_tables_are_those_of_a_worker_to_which_nothing_happened(mix: str, data: st.DataObject) -> None:

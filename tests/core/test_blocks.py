@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 from streams.core import tables
 from streams.core.blocks import MOST_LINES, TALKS, Cut
 from streams.core.combine import Policy, RawPartition
-from streams.core.raw import RawMessage
 from streams.kafka import LARGEST_MESSAGE
-from tests.core.traffic import T0, message
+from tests.core.traffic import message, noise
 
 POLICY = Policy(watched=True)
 _STEP = 8192
 
 
-def _noise(chance: Random) -> str:
-    """A record as full of surprise as its fields allow: all compressors do badly."""
-    eni = f"eni-{chance.getrandbits(68):017x}"
-    source, target = (":".join(f"{chance.getrandbits(16):x}" for _ in range(8)) for _ in range(2))
-    srcport, dstport = chance.getrandbits(16), chance.getrandbits(16)
-    start, end = T0 + chance.randrange(60), T0 + 60 + chance.randrange(60)
-    packets, octets = chance.getrandbits(50), chance.getrandbits(60)
-    return f"2 123456789012 {eni} {source} {target} {srcport} {dstport} 6 {packets} {octets} {start} {end} ACCEPT OK"
-
-
-def _messages(lines: int, each: int) -> list[RawMessage]:
-    chance = Random(1)
-    return [message([_noise(chance) for _ in range(each)], 2, "f", n) for n in range(lines // each)]
-
-
 def test_the_largest_block_fits_into_a_message() -> None:
     """Also as a row of the changelog; `LARGEST_MESSAGE` is what the topics take."""
     state = RawPartition(0, POLICY)
-    state.fold(enumerate(_messages(MOST_LINES, _STEP)))
+    state.fold(enumerate(noise(MOST_LINES, _STEP)))
     rows, _ = state.checkpoint()
 
     [told] = state.whole_blocks(1, idle=True)
@@ -53,8 +36,8 @@ def test_a_block_ends_before_it_is_too_large() -> None:
 
 def test_a_message_of_more_lines_than_a_block_is_counted_and_not_watched() -> None:
     state = RawPartition(0, POLICY)
-    state.fold(enumerate(_messages(MOST_LINES + 1, MOST_LINES + 1)))
-    state.fold([(1, message([_noise(Random(2))], 2, "g", 0))])
+    state.fold(enumerate(noise(MOST_LINES + 1, MOST_LINES + 1)))
+    state.fold([(1, noise(1, 1, "g")[0])])
 
     talks = [tables.decode(one.value)[1][TALKS].height for one in state.whole_blocks(1, idle=True)]
 

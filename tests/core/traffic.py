@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import TypeVar
 
 import polars as pl
@@ -95,6 +96,21 @@ def silent(eni: str, status: str, at: int, version: int) -> str:
     """A NODATA or SKIPDATA line."""
     v2 = f"{version} 123456789012 {eni} - - - - - - - {at} {at + 59} - {status}"
     return v2 if version == 2 else f"{v2} - - - -"
+
+
+def noise(lines: int, each: int, name: str = "f") -> list[RawMessage]:
+    """Messages of `each` lines, every record as full of surprise as its fields allow: all compressors do badly."""
+    chance = Random(name)
+    return [message([_noise(chance) for _ in range(each)], 2, name, n) for n in range(lines // each)]
+
+
+def _noise(chance: Random) -> str:
+    eni = f"eni-{chance.getrandbits(68):017x}"
+    source, target = (":".join(f"{chance.getrandbits(16):x}" for _ in range(8)) for _ in range(2))
+    srcport, dstport = chance.getrandbits(16), chance.getrandbits(16)
+    start, end = T0 + chance.randrange(60), T0 + 60 + chance.randrange(60)
+    packets, octets = chance.getrandbits(50), chance.getrandbits(60)
+    return f"2 123456789012 {eni} {source} {target} {srcport} {dstport} 6 {packets} {octets} {start} {end} ACCEPT OK"
 
 
 # -- strategies --------------------------------------------------------------------------------------------------------

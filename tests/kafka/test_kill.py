@@ -9,11 +9,15 @@ from functools import partial
 
 import pytest
 
+from streams.agents.changelog import stored
+from streams.core.ledger import PART_BYTES
 from streams.core.raw import Origin, RawMessage, digest
 from streams.generate import FORMATS, Version, bulk
 from streams.kafka import our_topics, prepare_topics
 from streams.names import Names
 from streams.settings import Topics
+from streams.sources.publish import Publisher
+from tests.core.traffic import noise
 from tests.kafka.oracle import Key, Oracle
 from tests.kafka.process import Vpcflow, sums
 from tests.kafka.sending import publish, until
@@ -102,3 +106,26 @@ async def test_totals_are_exact_when_others_take_over(apache_kafka: str, prefix:
         await publishing
         await until("all flows visible", lambda: _flows(heir) >= oracle.outcomes()["flow"])
         _assert_exact(oracle, heir)
+
+
+async def test_a_state_larger_than_a_message_survives_too(apache_kafka: str, prefix: str) -> None:
+    """Nearly a hundred thousand interfaces in one raw partition, no two records alike: rows of the changelog go in parts."""
+    names, topics = Names(prefix), Topics(raw_partitions=1)
+    await prepare_topics(apache_kafka, our_topics(names, topics), {}, print)
+    lines = 96_000
+    publisher = Publisher(apache_kafka, names.raw, 1, {})
+    await publisher.start()
+    await publisher.send(noise(lines, 8000))
+    await publisher.stop()
+
+    environ = {**_environ(prefix), "VPCFLOW_TOPICS__RAW_PARTITIONS": "1", "VPCFLOW_DETECTION__LIVE": "true"}
+    with Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=environ) as worker:
+        await until("all flows visible", lambda: _flows(worker) == _lines(worker) == lines)
+        await asyncio.sleep(3.0)  # and saved: a checkpoint is due every second
+        await asyncio.to_thread(worker.kill9)
+        await asyncio.to_thread(worker.start)
+        await until("all flows visible", lambda: _flows(worker) == _lines(worker) == lines)
+    options = {"bootstrap_servers": apache_kafka}
+    found = await stored(options, names.combine_changelog, names.raw, [0], 30.0)
+    assert any(b"#" in key for key in found[0].rows)
+    assert max(map(len, found[0].rows.values())) == PART_BYTES
