@@ -109,7 +109,7 @@ async def test_totals_are_exact_when_others_take_over(apache_kafka: str, prefix:
 
 
 async def test_a_state_larger_than_a_message_survives_too(apache_kafka: str, prefix: str) -> None:
-    """Nearly a hundred thousand interfaces in one raw partition, no two records alike: rows of the changelog go in parts."""
+    """Nearly a hundred thousand interfaces in one raw partition, no two records alike: rows go in parts."""
     names, topics = Names(prefix), Topics(raw_partitions=1)
     await prepare_topics(apache_kafka, our_topics(names, topics), {}, print)
     lines = 96_000
