@@ -386,6 +386,10 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line to write.")
 
 
+_ENIS_OF_A_SUMMARY = 50_000
+"""With four rows each, and IPv6 addresses learnt of all of them, 6 MB whatever they say; a topic takes 8 MiB."""
+
+
 class Settings(Section):
     """The whole tree."""
 
@@ -409,9 +413,13 @@ class Settings(Section):
     log: Log = Field(default_factory=Log)
 
     def problems(self) -> Iterator[str]:
-        """The embedded broker is one; the bridge does not read what it writes."""
+        """The embedded broker is one; a summary fits into a message; the bridge does not read what it writes."""
         if self.broker.url == EMBEDDED and self.topics.replication > 1:
             yield f"topics.replication: expected 1 because the broker is embedded, found {self.topics.replication}"
+        least = -(-self.budget.eni_keys // _ENIS_OF_A_SUMMARY)
+        if self.topics.summary_partitions < least:
+            keys, found = self.budget.eni_keys, self.topics.summary_partitions
+            yield f"topics.summary_partitions: expected {least} or more for budget.eni_keys ({keys}), found {found}"
         own = [name for name in self.bridge.topics if name.startswith(self.topics.prefix + ".")]
         if own and self.bridge.broker.url in ("", self.broker.url):
             yield f"bridge.topics: expected topics of others, found {own[0]}, which is ours: it would feed itself"

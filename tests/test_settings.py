@@ -211,6 +211,10 @@ def test_a_wrong_value_is_told_with_key_expectation_and_finding(tmp_path: Path, 
     [
         ({"ingest": {"max_body_bytes": 2, "max_in_flight_bytes": 1}}, "ingest.max_in_flight_bytes: expected max_body"),
         ({"budget": {"eni_series": 11, "eni_keys": 10}}, "budget.eni_series: expected eni_keys (10) or less, found 11"),
+        (
+            {"topics": {"summary_partitions": 1}},
+            "topics.summary_partitions: expected 2 or more for budget.eni_keys (100000), found 1",
+        ),
         ({"topics": {"replication": 3}}, "topics.replication: expected 1 because the broker is embedded, found 3"),
         (
             {"broker": {"security_protocol": "SSL"}},
