@@ -154,7 +154,7 @@ class Vpcflow:
             raise
 
 
-async def until(what: str, check: Callable[[], bool], seconds: float = 60.0) -> None:
+async def until(what: str, check: Callable[[], bool], seconds: float = 90.0) -> None:
     """Ask again and again, in a thread, until the answer is yes; an AssertionError says `what` did not become true."""
     end = time.monotonic() + seconds
     while not await asyncio.to_thread(check):

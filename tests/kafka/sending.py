@@ -1,10 +1,9 @@
-"""Raw messages for workers that are watched from outside: sent, and waited for."""
+"""Raw messages for workers that are watched from outside."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from streams.core.raw import RawMessage
 from streams.kafka import our_topics, prepare_topics
@@ -22,11 +21,3 @@ async def publish(bootstrap: str, names: Names, given: Sequence[RawMessage], pau
         await publisher.send([message])
         await asyncio.sleep(pause)
     await publisher.stop()
-
-
-async def until(what: str, check: Callable[[], bool], seconds: float = 90.0) -> None:
-    """Fails when it does not come true in time."""
-    end = time.monotonic() + seconds
-    while not await asyncio.to_thread(check):
-        assert time.monotonic() < end, f"not in {seconds} s: {what}"
-        await asyncio.sleep(0.2)

@@ -19,8 +19,8 @@ from streams.names import Names
 from tests.conftest import missing
 from tests.kafka.alertmanager import Alertmanager, MissingError
 from tests.kafka.findings import environ, expected, messages, told, trailing, watched_to, without_origins
-from tests.kafka.process import Vpcflow
-from tests.kafka.sending import publish, until
+from tests.kafka.process import Vpcflow, until
+from tests.kafka.sending import publish
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -19,8 +19,8 @@ from streams.settings import Topics
 from streams.sources.publish import Publisher
 from tests.core.traffic import noise
 from tests.kafka.oracle import Key, Oracle
-from tests.kafka.process import Vpcflow, sums
-from tests.kafka.sending import publish, until
+from tests.kafka.process import Vpcflow, sums, until
+from tests.kafka.sending import publish
 
 LINES = 400_000
 VERSION: Version = 5
