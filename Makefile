@@ -16,7 +16,7 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench bench-check recovery growth chaos overload soak latency fuzz docs lock clean
+.PHONY: help setup run test check format bench bench-check recovery growth flame chaos overload soak latency fuzz docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ recovery: $(DEV) ## Measure how fast a killed worker is back: python -m tests.be
 growth: $(DEV) ## Measure what grows with what, for an hour: docs/growth.md, python -m tests.bench.growth $(GROWTH_ARGS)
 	$(BIN)/python -m tests.bench.growth --json tests/bench/growth.json --markdown docs/growth.md --plot docs $(GROWTH_ARGS)
 	-$(BIN)/python -m tests.bench.sizing
+
+flame: $(DEV) ## Draw where a worker's time goes: docs/img/flame.svg, python -m tests.bench.flame $(FLAME_ARGS)
+	$(BIN)/python -m tests.bench.flame $(FLAME_ARGS)
 
 chaos: $(DEV) ## Break things while records stream in, SEEDS times from SEED on: docs/reliability.md
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS) --first $(SEED) --markdown docs/reliability.md $(CHAOS_ARGS)
