@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from socket import socket
 from types import TracebackType
 from typing import Self
 
 from streams.embedded import LOOPBACK, free_port
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Proxy, door
 from tests.chaos.schedule import BROKERS
 from tests.kafka.broker import KafkaCluster, Node
 
@@ -29,6 +30,7 @@ class Brokers:
 
     def __init__(self) -> None:
         """Raises MissingError."""
+        self.doors: dict[int, tuple[int, socket]] = {}
         self._choose()
 
     def __enter__(self) -> Self:
@@ -46,17 +48,24 @@ class Brokers:
 
     def __exit__(self, *problem: object) -> None:
         self.cluster.__exit__(*problem)
+        self._close()
 
     def _choose(self) -> None:
-        self.doors = {number: (free_port(), free_port()) for number in range(1, BROKERS + 1)}
+        """Brokers advertise the outer doors at their start; a run opens them later, so they are held from the first."""
+        self._close()
         self.cluster = KafkaCluster(BROKERS, SETTINGS, self._second_listener)
+        self.doors = {number: (free_port(), door()) for number in range(1, BROKERS + 1)}
+
+    def _close(self) -> None:
+        for _, outer in self.doors.values():
+            outer.close()
 
     def _second_listener(self, node: Node) -> Mapping[str, str]:
         inner, outer = self.doors[node.number]
         plain, proxied = f"PLAINTEXT://{node.address}", f"PROXIED://{LOOPBACK}"
         return {
             "listeners": f"{plain},{proxied}:{inner},CONTROLLER://{LOOPBACK}:{node.controller_port}",
-            "advertised.listeners": f"{plain},{proxied}:{outer}",
+            "advertised.listeners": f"{plain},{proxied}:{outer.getsockname()[1]}",
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import StreamReader, StreamWriter
+from socket import socket
 from typing import Self
 
 from streams.embedded import LOOPBACK
@@ -12,11 +13,19 @@ from streams.embedded import LOOPBACK
 _CHUNK = 256 * 1024
 
 
-class Proxy:
-    """Listens at `port` of loopback and carries what comes to `target` and back."""
+def door() -> socket:
+    """Bound to a free port of loopback, which nobody else gets until it is closed."""
+    found = socket()
+    found.bind((LOOPBACK, 0))
+    return found
 
-    def __init__(self, port: int, target: int) -> None:
-        self.port = port
+
+class Proxy:
+    """Listens at `door`, which is bound, and carries what comes to port `target` of loopback and back."""
+
+    def __init__(self, door: socket, target: int) -> None:
+        self.port = int(door.getsockname()[1])
+        self._door = door
         self._target = target
         self._carries = asyncio.Event()
         self._carries.set()
@@ -26,7 +35,7 @@ class Proxy:
         self._open: set[StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, LOOPBACK, self.port)
+        self._server = await asyncio.start_server(self._connected, sock=self._door.dup())
         return self
 
     async def __aexit__(self, *_: object) -> None:

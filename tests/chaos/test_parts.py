@@ -10,7 +10,7 @@ import pytest
 
 from streams.embedded import LOOPBACK, free_port
 from tests.chaos.findings import Replayed, in_findings
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Proxy, door
 from tests.chaos.report import FaultReport, Result, as_json, as_markdown
 from tests.chaos.run import reported
 from tests.chaos.schedule import MEANINGS, SHORT, Fault, full
@@ -180,9 +180,9 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def test_what_is_held_back_arrives_late_and_what_is_reset_breaks() -> None:
-    target, port = free_port(), free_port()
-    async with await asyncio.start_server(_echo, LOOPBACK, target), Proxy(port, target) as proxy:
-        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    target, outer = free_port(), door()
+    async with await asyncio.start_server(_echo, LOOPBACK, target), Proxy(outer, target) as proxy:
+        reader, writer = await asyncio.open_connection(LOOPBACK, proxy.port)
         proxy.hold()
         writer.write(b"late\n")
         answer = asyncio.create_task(reader.readline())
@@ -192,9 +192,10 @@ async def test_what_is_held_back_arrives_late_and_what_is_reset_breaks() -> None
         writer.close()
 
         proxy.reset()
-        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        reader, writer = await asyncio.open_connection(LOOPBACK, proxy.port)
         assert await reader.read() == b""  # it was over before it began
         writer.close()
+    outer.close()
 
 
 # -- the report -------------------------------------------------------------------------------------------------------
