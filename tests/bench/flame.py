@@ -1,8 +1,8 @@
 """`make flame`: where a worker's time goes, drawn as a flame graph: docs/img/flame.svg.
 
 The raw topic is filled, a worker starts on it, and py-spy looks at its threads until all is counted, checkpointed and
-acknowledged. Threads that wait are left out, so width is CPU, of Python and of what it calls: a frame of Polars is
-Polars at work. Start-up is left out.
+acknowledged. Start-up is left out. Width is time, of each thread for itself, waits among it: Polars works in a thread
+that has no Python, and whoever asked it for something waits meanwhile. Without its waits `core` would seem to do little.
 """
 
 from __future__ import annotations
@@ -78,9 +78,12 @@ def _version(number: int) -> Version:
 
 
 def _look(pid: int, svg: Path) -> subprocess.Popen[str]:
-    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--function", "--rate", str(_RATE)]
+    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--function", "--idle", "--threads"]
     return subprocess.Popen(
-        [*command, "--output", str(svg), "--pid", str(pid)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*command, "--rate", str(_RATE), "--output", str(svg), "--pid", str(pid)],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
