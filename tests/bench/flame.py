@@ -2,7 +2,7 @@
 
 The raw topic is filled, a worker starts on it, and py-spy looks at its threads until all is counted, checkpointed and
 acknowledged. Start-up is left out. Width is time, of each thread for itself, waits among it: Polars works in a thread
-that has no Python, and whoever asked it for something waits meanwhile. Without its waits `core` would seem to do little.
+that has no Python, and whoever asked it waits meanwhile. Without its waits `core` would seem to do little.
 """
 
 from __future__ import annotations
