@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, cast
 
 import orjson
 from rich.console import Console
@@ -165,8 +166,7 @@ def show_findings(findings: Iterable[Finding], console: Console) -> None:
 
 def days_of(report: Mapping[str, object]) -> tuple[float, int]:
     """Days that the records of an analysis span, and interfaces."""
-    enis = report["enis"]
-    assert isinstance(enis, Sequence)  # noqa: S101 - core.analysis gives it so
+    enis = cast("Sequence[Mapping[str, Any]]", report["enis"])
     times = [(one["first"], one["last"]) for one in enis if one["first"] is not None]
     span = max(last for _, last in times) - min(first for first, _ in times) if times else 0
     return span / 86_400, len(enis)

@@ -544,7 +544,8 @@ def read_yaml(path: Path) -> Tree:
     try:
         if path.is_file() and path.stat().st_size > LARGEST_FILE:
             raise ConfigError([f"{path}: expected a configuration file, found one of more than {LARGEST_FILE} bytes"])
-        tree = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  a SafeLoader
+        # a SafeLoader
+        tree = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  # nosec B506
     except RecursionError:
         raise ConfigError([f"{path}: expected YAML, found an error: it is nested too deep"]) from None
     except OSError as error:
