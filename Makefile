@@ -16,7 +16,7 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench bench-check recovery growth flame chaos overload soak latency fuzz docs lock clean
+.PHONY: help setup run test check audit format bench bench-check recovery growth flame chaos overload soak latency fuzz docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,11 +29,16 @@ run: $(RUNTIME) ## Run everything on this machine: vpcflow up $(ARGS)
 test: $(DEV) ## Run all tests: pytest $(ARGS)
 	$(BIN)/pytest $(ARGS)
 
-check: $(DEV) ## Lint, formatting, types, imports of the house
+check: $(DEV) ## Lint, formatting, types, imports of the house, bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict streams tests
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -r streams
+
+audit: $(DEV) ## Ask PyPI for known vulnerabilities of what is locked; fails too where one could not be asked about
+	for lock in requirements.lock requirements-dev.lock; do \
+		$(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
 
 format: $(DEV) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .

@@ -354,7 +354,7 @@ class Checkpoint(Section):
     """How often state is made durable. A crash costs time (reading again since then), never counts."""
 
     seconds: Seconds = Field(5, description="Between checkpoints of the panes.")
-    summary_seconds: Seconds = Field(1, description="Between summaries: how old the figures of a scrape can be.")
+    summary_seconds: Seconds = Field(0.5, description="Between summaries: how old the figures of a scrape can be.")
 
 
 class Detection(Section):

@@ -74,7 +74,7 @@ class Plan:
     names: Names
     summary_partitions: int
     policy: Policy
-    flush_seconds: float = 1.0
+    flush_seconds: float = 0.5
     checkpoint_seconds: float = 5.0
     idle_seconds: float = 30.0
     session_seconds: float = 30.0
