@@ -229,8 +229,8 @@ class Work:
             self.text(data)
 
     def text(self, data: bytes) -> None:
-        """Lines as they are, header lines among them."""
-        data = data.rstrip(b"\r\n")
+        """Lines as they are, header lines among them, blank ones around them left out."""
+        data = data.strip(b"\r\n")
         if data:
             for lines, fmt in cut_at_headers(data):
                 self.lines(lines, fmt)

@@ -169,6 +169,10 @@ def test_a_header_gives_the_format_and_stays_in_the_lines() -> None:
     assert decode(f"{V2}\n{A}\n{B}\n".encode(), LIMIT).batches == [Batch(f"{V2}\n{A}\n{B}".encode(), V2)]
 
 
+def test_blank_lines_before_a_header_make_no_batch() -> None:
+    assert decode(f"\n\r\n{V2}\n{A}\n".encode(), LIMIT).batches == [Batch(f"{V2}\n{A}".encode(), V2)]
+
+
 def test_a_header_of_another_format_begins_another_batch() -> None:
     nat = "instance-id interface-id srcaddr dstaddr pkt-srcaddr pkt-dstaddr"
     text = f"{A}\n{V2}\n{A}\n{nat}\ni-1 eni-1 10.0.0.1 10.0.0.2 10.0.0.1 10.0.0.2\n{V2}\n{B}"
