@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streams.core import direction
+from streams.core import direction, keyed
 
 TCP, UDP = 6, 17
 
@@ -66,14 +66,14 @@ class Contacts:
         known = self.known.filter(_young(start, limits))
         current = pl.col("answered") | (pl.col("last") >= start - limits.again_seconds)
         before = known.filter(current).select(*KEY, was_failed="failed", was_answered="answered", was_first="first")
-        now = _contacted(talks).join(before, on=KEY, how="left", maintain_order="left")
+        now = keyed.joined(_contacted(talks), before, KEY)
         fresh = now.filter(pl.col("was_first").is_null()).select(*CONTACTS)
         used = now.with_columns(
             pl.coalesce("was_failed", "failed").alias("failed"),
             (pl.col("was_answered").fill_null(value=False) | pl.col("answered")).alias("answered"),
             pl.coalesce("was_first", "first").alias("first"),
         ).select(*CONTACTS)
-        every = pl.concat([known.join(used, on=KEY, how="anti"), used])
+        every = pl.concat([keyed.anti(known, used, KEY), used])
         enis, owned = _met(self.enis, talks, start, limits), _owned(self.owned, talks, limits)
         return Contacts(_remembered(every, limits), fresh, enis, owned)
 
@@ -89,7 +89,8 @@ def failed() -> pl.Expr:
 
 def _contacted(talks: pl.DataFrame) -> pl.DataFrame:
     asked = talks.filter((pl.col("flows") > 0) & pl.col("protocol").is_in([TCP, UDP]))
-    found = asked.rename({"client": "source", "server": "target"}).group_by(KEY).agg(
+    found = keyed.grouped(
+        asked.rename({"client": "source", "server": "target"}), KEY,
         (pl.col("direction") == direction.EGRESS).any().alias("outbound"),
         (pl.col("direction") == direction.INGRESS).any().alias("inbound"), failed().all().alias("failed"),
         (~failed()).any().alias("answered"), pl.col("first").min(), pl.col("last").max(),

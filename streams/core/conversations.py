@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from streams.core import direction, ports, tables
+from streams.core import direction, keyed, ports, tables
 
 PANE_SECONDS = 60
 """A conversation stands in the minute in which a record of it starts: not a setting, detectors count in minutes."""
@@ -45,8 +45,9 @@ MEASURES: dict[str, pl.DataType | type[pl.DataType]] = {
     "seconds": pl.UInt64,
     "sockets": pl.UInt64,
 }
-"""first, last: epoch seconds. smallest, largest: bytes of the client's records. seconds: a bit for each second of the
-minute in which a record of the client's starts. sockets: a bit for each of the client's ports, 64 in all (some share).
+"""first, last: epoch seconds. smallest, largest: bytes of the client's records. Where the interface is the
+client's, or that is not known: seconds: a bit for each second of the minute in which a record of the client's starts;
+sockets: a bit for each of the client's ports, 64 in all (some share). Else 0: to add them up takes as long as all else.
 """
 
 SCHEMA = {**KEYS, "pane": pl.Int64, **MEASURES}
@@ -111,6 +112,7 @@ def conversing(facts: pl.DataFrame) -> pl.DataFrame:
         known = facts.filter(pl.col("client").is_not_null() & pl.col("server").is_not_null())
     first = pl.col("first").clip(upper_bound=pl.col("last"))
     of = pl.col("request")
+    calls = of & (pl.col("direction") != direction.INGRESS)
     return known.select(
         "eni",
         pl.when(of).then("direction").otherwise(pl.lit(_OPPOSITE).gather("direction")).alias("direction"),
@@ -123,8 +125,8 @@ def conversing(facts: pl.DataFrame) -> pl.DataFrame:
         (~of & _says_no()).cast(pl.Int64).alias("refusals"), pl.col("relayed").cast(pl.Int64),
         first.alias("first"), "last",
         *(pl.when(of).then("bytes").alias(name) for name in ("smallest", "largest")),
-        pl.when(of).then(pl.lit(_BITS).gather(first % PANE_SECONDS)).otherwise(_NO_BITS).alias("seconds"),
-        pl.when(of).then(pl.lit(_BITS).gather(pl.col("socket") % 64)).otherwise(_NO_BITS).alias("sockets"),
+        pl.when(calls).then(pl.lit(_BITS).gather(first % PANE_SECONDS)).otherwise(_NO_BITS).alias("seconds"),
+        pl.when(calls).then(pl.lit(_BITS).gather(pl.col("socket") % 64)).otherwise(_NO_BITS).alias("sockets"),
     )  # fmt: skip
 
 
@@ -134,25 +136,18 @@ def conversed(facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def merged(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Frames of conversations -> one in which each key and minute stands once.
-
-    By a hash of the key, which takes half the time of the key: of a million conversations two have the same one in one
-    minute of thirty million.
-    """
+    """Frames of conversations -> one in which each key and minute stands once."""
     parts = [frame for frame in frames if frame.height]
     if not parts:
         return empty()
-    found = pl.concat(parts).with_columns(_hash().alias("_hash")).group_by("_hash").agg(
+    every = pl.concat(parts).with_columns(keyed.hashed((*KEYS, "pane")))
+    found = every.group_by(keyed.HASH).agg(
         pl.col(*KEYS, "pane").first(), pl.col(SUMS).sum(), pl.col("first").min(), pl.col("last").max(),
-        pl.col("smallest").min(), pl.col("largest").max(), pl.col("seconds", "sockets").bitwise_or(),
+        pl.col("smallest").min(), pl.col("largest").max(),
     )  # fmt: skip
-    return found.select(*SCHEMA)
-
-
-def _hash() -> pl.Expr:
-    direction_, port, protocol, pane = (pl.col(n).cast(pl.Int64) for n in ("direction", "port", "protocol", "pane"))
-    numbers = direction_ + port * (1 << 3) + protocol * (1 << 20) + pane * (1 << 28)
-    return numbers.hash(1) ^ pl.col("eni").hash(2) ^ pl.col("client").hash(3) ^ pl.col("server").hash(4)
+    bits = pl.col("seconds", "sockets")
+    calls = every.select(keyed.HASH, bits).filter(pl.col("seconds") != 0).group_by(keyed.HASH).agg(bits.bitwise_or())
+    return found.join(calls, on=keyed.HASH, how="left").with_columns(bits.fill_null(0)).select(*SCHEMA)
 
 
 def records(talks: pl.DataFrame) -> int:

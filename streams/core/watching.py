@@ -49,10 +49,9 @@ class _Waiting:
 
     def split(self, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Those of minutes before `limit`, which it has no longer then."""
-        over = pl.col("pane") < limit
-        gone = self.talks.filter(over), self.silent.filter(over)
-        self.talks, self.silent = self.talks.filter(~over), self.silent.filter(~over)
-        return gone
+        gone, self.talks = _split(self.talks, limit)
+        quiet, self.silent = _split(self.silent, limit)
+        return gone, quiet
 
     @property
     def rows(self) -> int:
@@ -290,6 +289,14 @@ class WatchingPartition:
                 parts.setdefault(frame_name, []).append(frame)
         self.watch.restore({name: pl.concat(frames) for name, frames in parts.items()}, found["watch"])
         self.figures = self._figures()
+
+
+def _split(rows: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Those of minutes before `limit`, and the others. Most blocks are of few minutes: often it is all or nothing."""
+    over = rows.get_column("pane") < limit
+    if over.all():
+        return rows, rows.clear()
+    return (rows.filter(over), rows.filter(~over)) if over.any() else (rows.clear(), rows)
 
 
 def _origin(name: str) -> str:

@@ -12,6 +12,7 @@ from itertools import accumulate
 
 import polars as pl
 
+from streams.core import keyed
 from streams.core.contacts import TCP, UDP
 from streams.core.conversations import PANE_SECONDS
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
@@ -57,16 +58,14 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     if not out.height:
         return no_hits(), memory
     before = memory["edges"].select(*_KEY, pl.col("sockets").alias("before"), "began")
-    seen = out.join(before, on=_KEY, how="left", maintain_order="left").with_columns(
-        pl.col("began").fill_null(pl.col("first"))
-    )
+    seen = keyed.joined(out, before, _KEY).with_columns(pl.col("began").fill_null(pl.col("first")))
     open_before = pl.col("before").fill_null(0)
     new = seen.filter(((pl.col("sockets") | open_before) != open_before) & (_count() <= settings.busy))
     edges = _open(memory["edges"], seen, minute, settings)
     if not new.height:
         return no_hits(), {"calls": memory["calls"], "edges": edges}
     calls = _remembered(memory["calls"], _times(new, minute), minute, settings)
-    found = _even(calls.join(new.select(*_KEY, "began"), on=_KEY), settings)
+    found = _even(keyed.joined(keyed.semi(calls, new, _KEY), new.select(*_KEY, "began"), _KEY), settings)
     if found.height:
         found = found.join(_common(calls, found, minute, settings), on="server", how="anti")
     return _hits(found), {"calls": calls, "edges": edges}
@@ -91,31 +90,33 @@ def _times(new: pl.DataFrame, minute: Minute) -> pl.DataFrame:
         {"second": range(PANE_SECONDS), "bit": [1 << second for second in range(PANE_SECONDS)]},
         schema={"second": pl.Int64, "bit": pl.UInt64},
     )
-    each = new.select(*_KEY, "seconds").join(bits, how="cross").filter((pl.col("seconds") & pl.col("bit")) != 0)
-    return each.select(*_KEY, (pl.col("second") + minute.start).alias("at"))
+    each = new.select("seconds").with_row_index("n").join(bits, how="cross").filter(
+        (pl.col("seconds") & pl.col("bit")) != 0
+    )  # fmt: skip
+    return new[each.get_column("n")].select(*_KEY, at=each.get_column("second") + minute.start)
 
 
 def _remembered(known: pl.DataFrame, fresh: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
     young = known.filter(pl.col("at") >= minute.start - settings.remembered_seconds)
-    touched = pl.concat([young.join(fresh, on=_KEY, how="semi"), fresh]).sort(*_KEY, "at")
-    latest = touched.group_by(_KEY, maintain_order=True).tail(settings.kept).select(*CALLS)
-    every = pl.concat([young.join(fresh, on=_KEY, how="anti"), latest])
+    touched = pl.concat([keyed.semi(young, fresh, _KEY), fresh]).with_columns(keyed.hashed(_KEY)).sort("at")
+    latest = touched.group_by(keyed.HASH, maintain_order=True).tail(settings.kept).select(*CALLS)
+    every = pl.concat([keyed.anti(young, fresh, _KEY), latest])
     return every if every.height <= settings.all_calls else every.sort("at", *_KEY).tail(settings.all_calls)
 
 
 def _even(calls: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    of_each = calls.group_by(_KEY).agg(pl.col("at").sort(), pl.len().alias("calls"), pl.col("began").first())
-    since = pl.min_horizontal("began", pl.col("at").list.first())
+    of_each = keyed.grouped(
+        calls, _KEY, pl.len().alias("calls"), pl.col("at").max().alias("last"),
+        pl.min_horizontal(pl.col("began").first(), pl.col("at").min()).alias("first"),
+    )  # fmt: skip
     many = of_each.filter(
-        (pl.col("calls") >= settings.calls) & (pl.col("at").list.last() - since >= settings.span_seconds)
+        (pl.col("calls") >= settings.calls) & (pl.col("last") - pl.col("first") >= settings.span_seconds)
     )
-    gaps = many.with_columns(pl.col("at").list.diff(null_behavior="drop").alias("gaps"))
+    times = keyed.grouped(keyed.semi(calls, many, _KEY), _KEY, pl.col("at").sort())
+    gaps = keyed.joined(many, times, _KEY).with_columns(pl.col("at").list.diff(null_behavior="drop").alias("gaps"))
     fifths = [pl.element().quantile(part, "nearest").alias(f"{part}") for part in (0.2, 0.8)]
     low, high = (pl.col("gaps").list.eval(fifth).list.first() for fifth in fifths)
-    judged = gaps.with_columns(
-        pl.col("gaps").list.median().alias("period"), ((high - low) / 2).alias("away"),
-        since.alias("first"), pl.col("at").list.last().alias("last"),
-    )  # fmt: skip
+    judged = gaps.with_columns(pl.col("gaps").list.median().alias("period"), ((high - low) / 2).alias("away"))
     # times are whole seconds: what is called every 2.3 s has gaps of 2 and of 3
     spread = (pl.col("away") - 0.25).clip(lower_bound=0) / pl.col("period")
     return judged.filter(spread < settings.spread)

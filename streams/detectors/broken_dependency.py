@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streams.core import keyed
 from streams.core.contacts import TCP, UDP, failed
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_outbound, severity
 from streams.detectors.examples import ENI, INSIDE, PUBLIC, answered, fires, quiet, refused, silent
 from streams.detectors.memory import kept
@@ -41,27 +43,33 @@ class Settings:
     edges: int = setting(50_000, "dependencies known at most")
 
 
-def _asked(minute: Minute) -> pl.DataFrame:
+def _edges(minute: Minute) -> pl.DataFrame:
+    """What clients asked, but for those of the Internet: who is kept out there is no dependency."""
     talks = minute.talks.filter(
         (pl.col("flows") > 0) & pl.col("protocol").is_in([TCP, UDP]) & (pl.col("port") != _NTP)
         & (is_outbound() | ~minute.outside("client"))
     )  # fmt: skip
-    edges = talks.rename({"client": "source", "server": "target"})
-    both = pl.concat(
-        [
-            edges.with_columns(pl.col("source").alias("who")),
-            edges.with_columns(pl.col("source").alias("who"), pl.lit(_ALL).alias("source")),
-        ]
-    )
-    return both.group_by(_KEY).agg(
-        failed().all().alias("silent"), pl.col("flows", "rejected", "replies", "reply_rejected").sum(),
-        pl.col("first").min(), pl.col("last").max(), pl.col("who").unique().sort().head(10),
-        pl.col("who").n_unique().alias("clients"),
+    return talks.select(
+        "eni", pl.col("client").alias("source"), pl.col("server").alias("target"), "port", "protocol",
+        failed().alias("silent"), "flows", "rejected", "replies", "reply_rejected", "first", "last",
+        minute.outside("server").alias("outside"),
+    )  # fmt: skip
+
+
+def _asked(edges: pl.DataFrame) -> pl.DataFrame:
+    """By client, and of all clients."""
+    return pl.concat(
+        keyed.grouped(
+            some, _KEY, pl.col("silent").all(), pl.col("flows", "rejected", "replies", "reply_rejected").sum(),
+            pl.col("first").min(), pl.col("last").max(), pl.col("outside").first(),
+        )
+        for some in (edges, edges.with_columns(pl.lit(_ALL).alias("source")))
     )  # fmt: skip
 
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
-    now = _asked(minute).join(memory["edges"], on=_KEY, how="left", maintain_order="left")
+    edges = _edges(minute)
+    now = keyed.joined(_asked(edges), memory["edges"], _KEY)
     counts = [pl.col(name).fill_null(0) for name in ("good", "answered", "failed", "bad", "attempts")]
     now = now.with_columns(counts).with_columns(
         pl.when("silent").then("good").otherwise(pl.col("good") + 1).alias("good"),
@@ -73,13 +81,25 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
         pl.lit(minute.start, dtype=pl.Int64).alias("at"),
     )
     often = (pl.col("failed") + 1) / (pl.col("answered") + pl.col("failed") + 2)
-    good = pl.when(minute.outside("target")).then(settings.good_outside).otherwise(settings.good)
+    good = pl.when("outside").then(settings.good_outside).otherwise(settings.good)
     least = pl.when(pl.col("rejected") > 0).then(settings.refused).otherwise(settings.bad)
     found = now.filter(
         (pl.col("good") >= good) & (pl.col("bad") >= least) & (pl.col("attempts") >= settings.attempts)
         & (often ** pl.col("attempts") <= settings.chance)
     )  # fmt: skip
-    return _hits(_widest(_where_refused(found, now))), {"edges": _remembered(memory["edges"], now, minute, settings)}
+    told = _hits(_widest(_where_refused(_with_clients(found, edges), now))) if found.height else no_hits()
+    return told, {"edges": _remembered(memory["edges"], now, minute, settings)}
+
+
+def _with_clients(found: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
+    """With `who`, up to 10 clients, and `clients`, how many: of a service all that asked it."""
+    of_service = ["eni", "target", "port", "protocol"]
+    asked = edges.select(*of_service, pl.col("source").alias("who"))
+    clients = asked.join(found.select(*_KEY), on=of_service).filter(
+        (pl.col("source") == _ALL) | (pl.col("source") == pl.col("who"))
+    )  # fmt: skip
+    each = clients.group_by(_KEY).agg(pl.col("who").unique().sort().head(10), pl.col("who").n_unique().alias("clients"))
+    return found.join(each, on=_KEY, how="left", maintain_order="left")
 
 
 def _where_refused(found: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streams.core import keyed
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import counts_as_try, hits, severity
@@ -29,16 +30,21 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     if not minute.contacts.fresh.height:
         return no_hits(), memory
     recent = pl.col("first") >= minute.start - settings.remembered_seconds
-    tries = minute.contacts.known.filter(recent & counts_as_try() & pl.col("inbound")).with_columns(_network())
+    tries = minute.contacts.known.filter(recent & pl.col("inbound") & counts_as_try())
     fresh = minute.contacts.fresh.filter(pl.col("failed") & counts_as_try()).with_columns(_network())
-    ports = _shared(tries.join(fresh, on=_OF_TARGET, how="semi"), _OF_TARGET, "port", settings)
-    hosts = _shared(tries.join(fresh, on=_OF_PORT, how="semi"), _OF_PORT, "target", settings)
+    ports = _shared(_of_same(tries, fresh, _OF_TARGET), _OF_TARGET, "port", settings)
+    hosts = _shared(_of_same(tries, fresh, _OF_PORT), _OF_PORT, "target", settings)
     of_port = hosts.with_columns(
         pl.lit(None, dtype=pl.String).alias("eni"), pl.lit(None, dtype=pl.String).alias("target")
     )
     return pl.concat(
         [_hits(ports, "ports of", pl.col("target")), _hits(of_port, "hosts on port", pl.col("port"))]
     ), memory
+
+
+def _of_same(tries: pl.DataFrame, fresh: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Tries with their network, by which something was tried in this minute; it is told of as few as can be."""
+    return keyed.semi(keyed.semi(tries, fresh, by[1:]).with_columns(_network()), fresh, by)
 
 
 def _network() -> pl.Expr:

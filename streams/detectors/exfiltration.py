@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streams.core import keyed
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_inbound, is_outbound, severity
@@ -46,18 +47,26 @@ def _sent(minute: Minute) -> pl.DataFrame:
         "eni", pl.col("client").alias("target"), pl.col("server").alias("source"), "port", "protocol",
         pl.col("reply_bytes").alias("out"), pl.col("bytes").alias("back"), "flows", "first", "last",
     )  # fmt: skip
-    every = pl.concat([out, served]).sort("out", "port", descending=[True, False])
-    return every.group_by(_KEY, maintain_order=True).agg(
-        pl.col("out", "back", "flows").sum(), pl.col("first").min(), pl.col("last").max(),
-        pl.col("source", "port", "protocol").first(),
-    )  # fmt: skip
+    return pl.concat([out, served])
+
+
+def _summed(sent: pl.DataFrame) -> pl.DataFrame:
+    sums = pl.col("out", "back", "flows").sum()
+    return keyed.grouped(sent, _KEY, sums, pl.col("first").min(), pl.col("last").max())
+
+
+def _with_most(found: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
+    """With source, port and protocol of what sent most."""
+    mine = keyed.semi(sent, found, _KEY).sort("out", "port", "source", descending=[True, False, False])
+    most = mine.group_by(_KEY, maintain_order=True).agg(pl.col("source", "port", "protocol").first())
+    return keyed.joined(found, most, _KEY)
 
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     sent = _sent(minute)
     if not sent.height:
         return no_hits(), memory
-    now = sent.join(memory["peers"], on=_KEY, how="left", maintain_order="left")
+    now = keyed.joined(_summed(sent), memory["peers"], _KEY)
     age = (minute.start - pl.col("at")).fill_null(0)
     faded = {seconds: 0.5 ** (age / seconds) for seconds in (_HOUR, _DAY)}
     little = pl.col("day") * faded[_DAY] < _LITTLE * settings.sent
@@ -68,8 +77,9 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
         pl.when(little).then("first").otherwise("began").fill_null(pl.col("first")).alias("began"),
         pl.lit(minute.start, dtype=pl.Int64).alias("at"),
     )
-    judged = _with_habits(now, memory["peers"]).join(minute.contacts.enis, on="eni", maintain_order="left")
-    found = judged.filter(_is_one(minute, settings))
+    much = now.filter((pl.col("sent") >= settings.sent) | (pl.col("day") >= settings.sent_day))
+    judged = _with_habits(much, memory["peers"]).join(minute.contacts.enis, on="eni", maintain_order="left")
+    found = _with_most(judged.filter(_is_one(minute, settings)), sent)
     return _hits(found), {"peers": _learnt(memory["peers"], now, found, minute, settings)}
 
 
@@ -102,7 +112,7 @@ def _learnt(
     peers: pl.DataFrame, now: pl.DataFrame, found: pl.DataFrame, minute: Minute, settings: Settings
 ) -> pl.DataFrame:
     told = found.select(*_KEY, pl.lit(value=True).alias("told"))
-    usual = now.join(told, on=_KEY, how="left", maintain_order="left").with_columns(
+    usual = keyed.joined(now, told, _KEY).with_columns(
         pl.when(pl.col("told").is_null()).then(pl.max_horizontal(most, of)).otherwise(most).fill_null(0.0).alias(most)
         for most, of in (("most", "sent"), ("most_day", "day"))
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streams.core import keyed
 from streams.core.contacts import UDP
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
 from streams.core.findings import no_hits
@@ -49,17 +50,23 @@ def _aimed(talks: pl.DataFrame) -> pl.DataFrame:
         (~is_outbound()).alias("outbound"), pl.col("reply_packets").alias("packets"),
         pl.col("reply_bytes").alias("bytes"), pl.lit(0, dtype=pl.Int64).alias("back"), "first", "last",
     )  # fmt: skip
-    every = pl.concat([asked, answers])
-    return every.sort("packets", "source", "port", descending=[True, False, False]).group_by(_KEY).agg(
-        pl.col("packets", "bytes", "back").sum(), pl.col("first").min(), pl.col("last").max(),
-        pl.col("outbound").any(), pl.col("source").n_unique().alias("sources"), pl.col("source", "port").first(),
+    return pl.concat([asked, answers])
+
+
+def _summed(aimed: pl.DataFrame, least: pl.Expr) -> pl.DataFrame:
+    """A row of each target of which `least` holds: few, and who sends is looked at for them only."""
+    sums = pl.col("packets", "bytes", "back").sum()
+    large = keyed.grouped(aimed, _KEY, sums).filter(least)
+    mine = keyed.semi(aimed, large, _KEY).sort("packets", "source", "port", descending=[True, False, False])
+    return mine.group_by(_KEY, maintain_order=True).agg(
+        sums, pl.col("first").min(), pl.col("last").max(), pl.col("outbound").any(),
+        pl.col("source").n_unique().alias("sources"), pl.col("source", "port").first(),
     )  # fmt: skip
 
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
     silent = (pl.col("packets") * settings.answered >= pl.col("back")) | pl.col("protocol").is_in(_PINGS)
-    aimed = _aimed(minute.talks).filter(silent)
-    large = aimed.filter(pl.col("packets") >= settings.packets)
+    large = _summed(_aimed(minute.talks), silent & (pl.col("packets") >= settings.packets))
     habits = memory["habits"]
     if not large.height:
         return no_hits(), memory

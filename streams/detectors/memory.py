@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from streams.core import keyed
+
 
 def kept(known: pl.DataFrame, now: pl.DataFrame, key: Sequence[str], oldest: int, most: int) -> pl.DataFrame:
     """`known` with the rows of `now` in place of those with the same key. oldest: of `at`. most: rows, the latest."""
-    every = pl.concat([known.join(now, on=key, how="anti"), now.select(known.columns)])
+    every = pl.concat([keyed.anti(known, now, key), now.select(known.columns)])
     return _latest(every.filter(pl.col("at") >= oldest), key, most)
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from streams.core.conversations import PANE_SECONDS
 from streams.core.detection import Detected, Detector, Memory, Minute, setting
+from streams.core.findings import no_hits
 from streams.detectors.common import hits, is_outbound, severity
 from streams.detectors.examples import INSIDE, PUBLIC, answered, fires, quiet, refused
 from streams.detectors.memory import kept
@@ -36,14 +37,21 @@ class Settings:
 
 def _refused(minute: Minute) -> pl.DataFrame:
     """By interface and direction, those too that had traffic and nothing refused."""
-    talks = minute.talks.with_columns(is_outbound().alias("outbound")).sort(
-        "rejected", "client", "port", descending=[True, False, False]
+    return minute.talks.group_by("eni", is_outbound().alias("outbound")).agg(
+        pl.col("rejected").sum(), pl.col("first").min(), pl.col("last").max()
     )
-    return talks.group_by(_KEY, maintain_order=True).agg(
-        pl.col("rejected").sum(), pl.col("first").min(), pl.col("last").max(),
-        *(pl.col(side).filter(pl.col("rejected") > 0).first() for side in ("client", "server", "port")),
-        pl.col("client").filter(pl.col("rejected") > 0).n_unique().alias("clients"),
-    )  # fmt: skip
+
+
+def _with_busiest(found: pl.DataFrame, minute: Minute) -> pl.DataFrame:
+    """With client, server and port of what was refused most, and how many clients were refused."""
+    refused_ones = minute.talks.filter(pl.col("rejected") > 0).with_columns(is_outbound().alias("outbound"))
+    mine = refused_ones.join(found, on=_KEY, how="semi").sort(
+        "rejected", "client", "port", "server", descending=[True, False, False, False]
+    )
+    busiest = mine.group_by(_KEY, maintain_order=True).agg(
+        pl.col("client", "server", "port").first(), pl.col("client").n_unique().alias("clients")
+    )
+    return found.join(busiest, on=_KEY, how="left", maintain_order="left")
 
 
 def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
@@ -62,7 +70,8 @@ def _detect(minute: Minute, memory: Memory, settings: Settings) -> Detected:
         & (pl.col("rejected") > pl.col("mean") + settings.deviations * pl.col("deviation"))
         & (pl.col("rejected") > settings.times * pl.col("mean"))
     )
-    return _hits(found), {"habits": _learnt(memory["habits"], judged, minute, settings)}
+    told = _hits(_with_busiest(found, minute)) if found.height else no_hits()
+    return told, {"habits": _learnt(memory["habits"], judged, minute, settings)}
 
 
 def _learnt(known: pl.DataFrame, judged: pl.DataFrame, minute: Minute, settings: Settings) -> pl.DataFrame:
