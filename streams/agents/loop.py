@@ -149,12 +149,13 @@ class Loop(Generic[S]):
         while not stopping():
             await self._wait(flush_at)
             async with self._lock:
+                began = time.monotonic()
                 if self._ripe(flush_at):
-                    await self._apply(self.inbox.take())
+                    await self._apply(self.inbox.take(), show=self._shows(flush_at))
                 if time.monotonic() >= flush_at:
-                    flush_at = await self._next(self.flush_seconds, self._flush())
+                    flush_at = await self._next(began + self.flush_seconds, self._flush())
                 if time.monotonic() >= save_at:
-                    save_at = await self._next(self.checkpoint_seconds, self._checkpoint())
+                    save_at = await self._next(time.monotonic() + self.checkpoint_seconds, self._checkpoint())
 
     async def settle(self) -> None:
         """Apply what was taken, flush and checkpoint now: before partitions go, before the worker stops."""
@@ -211,8 +212,12 @@ class Loop(Generic[S]):
         """Whether what is in the inbox is to be applied now."""
         return bool(self.inbox) and (not self.patient or self.inbox.full() or time.monotonic() >= flush_at)
 
-    async def _apply(self, taken: list[Taken]) -> None:
-        """Under the lock: partitions do not move meanwhile."""
+    def _shows(self, flush_at: float) -> bool:
+        """Whether a flush is due, and there is time for it."""
+        return not self.inbox.full() and time.monotonic() >= flush_at
+
+    async def _apply(self, taken: list[Taken], *, show: bool = False) -> None:
+        """Under the lock: partitions do not move meanwhile. show: each is flushed before the next is looked at."""
         by_partition: dict[int, list[Event]] = defaultdict(list)
         for assignment, event in taken:
             if assignment == self._assignment:
@@ -223,6 +228,8 @@ class Loop(Generic[S]):
             if not mine:
                 continue
             self._send(await self.in_core(self.state.apply, state, mine))
+            if show:
+                self._send(await self.in_core(self.state.flush, state))
             self._waiting[partition] += mine
             self.positions[partition] = mine[-1].message.offset
             for event in mine:
@@ -272,11 +279,11 @@ class Loop(Generic[S]):
         missing.tried += missing.instead == found
         return missing.tried if missing.instead == found else 0
 
-    async def _next(self, every: float, work: Awaitable[None]) -> float:
+    async def _next(self, earliest: float, work: Awaitable[None]) -> float:
         """Do the work; when it is due again."""
         began = time.monotonic()
         await work
-        return due(every, began, time.monotonic(), behind=self.inbox.full())
+        return due(earliest, began, time.monotonic(), behind=self.inbox.full())
 
     async def _flush(self) -> None:
         for state in self.states.values():
@@ -316,13 +323,13 @@ class Loop(Generic[S]):
             await asyncio.wait_for(asyncio.gather(*futures), timeout=_CONFIRM_SECONDS)
 
 
-def due(every: float, began: float, ended: float, *, behind: bool) -> float:
+def due(earliest: float, began: float, ended: float, *, behind: bool) -> float:
     """When work is due again that took from `began` to `ended`.
 
     Behind (a backlog, which touches many panes) it takes its share of the time, not all. Else nobody waits for it.
     """
     rest = min(_REST * (ended - began), _MOST_REST_SECONDS) if behind else 0.0
-    return max(began + every, ended + rest)
+    return max(earliest, ended + rest)
 
 
 def _soon(message: Outgoing) -> Awaitable[Any]:

@@ -29,7 +29,7 @@ from streams.core.combine import Meta, Policy, RawPartition
 from streams.core.findings import Finding
 from streams.core.known import INFO_SCHEMA
 from streams.core.ledger import HoleError
-from streams.core.roll import SummaryPartition, held
+from streams.core.roll import Standing, SummaryPartition, held
 from streams.core.tables import TABLES
 from streams.core.watching import Setup, WatchingPartition
 from streams.kafka import LARGEST_MESSAGE, BrokerError, client_options, tls_context
@@ -94,6 +94,7 @@ class Worker:
         self._bootstrap = bootstrap
         self._options = {"bootstrap_servers": bootstrap, **client_options(client)}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="core")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="scrape")
         self._stopping = False
         self._opening: asyncio.Task[None] | None = None
         self._instruments = instruments
@@ -192,6 +193,7 @@ class Worker:
         left = await self._left()
         for loop in self._loops:
             loop.thread.shutdown(wait=False)
+        self._reading.shutdown(wait=False)
         if not (failed or (settled and left)):
             missing = "leaving the group" if settled else "the last checkpoint"
             raise BrokerError(
@@ -215,7 +217,8 @@ class Worker:
         """What a scrape reads, at one moment."""
         ready, _ = self.ready()
         lag = {(loop.topic, p): count for loop in self._loops for p, count in self._lag(loop).items()}
-        read = await self.combine.in_core(_read, dict(self.combine.states), dict(self.roll.states))
+        metas, shown = await self.combine.in_core(_looked, dict(self.combine.states), dict(self.roll.states))
+        read = await asyncio.get_running_loop().run_in_executor(self._reading, _worked_out, metas, shown)
         watched = {at: state.figures for at, state in self.detect.states.items()} if self.detect else {}
         return Snapshot(**read, watched=watched, lag=lag, ready=ready, recovering=not self._is_open())
 
@@ -390,18 +393,27 @@ def _read_row(loop: Loop[Any], partition: int, name: str, value: bytes) -> None:
         tables.decode(value)  # some states leave that for the time when they need the row
 
 
-def _read(raw: Mapping[int, RawPartition], rolled: Mapping[int, SummaryPartition]) -> dict[str, Any]:
+Looked = tuple[dict[int, bytes], dict[int, Standing]]
+
+
+def _looked(raw: Mapping[int, RawPartition], rolled: Mapping[int, SummaryPartition]) -> Looked:
     """In the core's thread: frames do not change once they are made, counters are copied."""
-    every = {partition: state.totals(replay=True) for partition, state in rolled.items()}
+    metas = {partition: state.meta.encode() for partition, state in raw.items()}
+    return metas, {partition: state.standing() for partition, state in rolled.items()}
+
+
+def _worked_out(metas: Mapping[int, bytes], shown: Mapping[int, Standing]) -> dict[str, Any]:
+    """In a thread of its own, so that a record that comes meanwhile does not wait for a scrape."""
+    every = {partition: one.totals(replay=True) for partition, one in shown.items()}
     live = {name: [found[name].filter(~pl.col("replay")) for found in every.values()] for name in TABLES}
-    info = [frame for state in rolled.values() if (frame := state.info()).height]
+    info = [frame for one in shown.values() if (frame := one.info()).height]
     return {
-        "metas": {partition: Meta.decode(state.meta.encode()) for partition, state in raw.items()},
+        "metas": {partition: Meta.decode(meta) for partition, meta in metas.items()},
         "totals": {name: tables.merge(table, live[name]) for name, table in TABLES.items()},
         "info": pl.concat(info) if info else pl.DataFrame(schema=INFO_SCHEMA),
-        "closed_before": {partition: state.clock.closed_before() for partition, state in rolled.items()},
+        "closed_before": {partition: one.closed_before for partition, one in shown.items()},
         "tabled": {partition: int(found["eni"].get_column("flows").sum()) for partition, found in every.items()},
-        "panes": {partition: len(state.pane_starts()) for partition, state in rolled.items()},
+        "panes": {partition: one.panes for partition, one in shown.items()},
     }
 
 

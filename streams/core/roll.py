@@ -33,6 +33,53 @@ class _Row:
     value: bytes
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What a summary partition shows, at one moment: frames that do not change any more. To work it out takes long, and
+    needs nothing else of the partition.
+
+    frames: a frame per table, with the column `source`. known: of each raw partition. closed_before: epoch seconds.
+    panes: how many are retained.
+    """
+
+    frames: Frames
+    known: Mapping[int, Frames]
+    closed_before: int | None
+    panes: int
+
+    def totals(self, *, replay: bool = False) -> Frames:
+        """Since the beginning: a frame per table (its columns, directions told). replay: with replayed history."""
+        frames = self.told(self.frames)
+        if replay:
+            return frames
+        return {name: frame.filter(~pl.col("replay")) for name, frame in frames.items()}
+
+    def info(self) -> pl.DataFrame:
+        """What is known of each ENI (columns: core.known.INFO_SCHEMA), the newest word of all raw partitions."""
+        frames = [frames["info"] for frames in self.known.values()]
+        if not frames:
+            return pl.DataFrame({"eni": []}, schema_overrides={"eni": pl.String})
+        every = pl.concat(frames).sort("seen", maintain_order=True)
+        return every.group_by("eni").agg(pl.all().exclude("eni").drop_nulls().last())
+
+    def told(self, frames: Frames) -> Frames:
+        """Open pairs resolved with what all raw partitions know; the column `source` gone."""
+        enis = frames.get("eni", _sourced(tables.ENI.empty(), 0))
+        parts = {**{name: [frame] for name, frame in frames.items()}, "eni": list(self._resolved(enis))}
+        return {
+            name: tables.merge(TABLES[name], [frame.select(*TABLES[name].schema) for frame in found])
+            for name, found in parts.items()
+        }
+
+    def _resolved(self, enis: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        sources = sorted(self.known)
+        owners = direction.combined([self.known[source]["owners"] for source in sources])
+        for source, mine in zip(sources, owners, strict=True):
+            yield direction.resolved(enis.filter(pl.col(_SOURCE) == source), mine)
+        rest = enis.filter(~pl.col(_SOURCE).is_in(sources))
+        yield direction.resolved(rest, direction.no_owners())
+
+
 class SummaryPartition:
     """See the file's rule. Rows are named as in the summary's key: `source/pane/start`, or `source/` with `history`,
     `known` or `clock`.
@@ -97,12 +144,13 @@ class SummaryPartition:
         stamp = {"v": 1, "stamp": self.stamp, "rows": {name: row.stamp for name, row in self._rows.items()}}
         return rows, {**dict.fromkeys(due), _STAMP: orjson.dumps(stamp)}
 
-    def totals(self, *, replay: bool = False) -> Frames:
-        """Since the beginning: a frame per table (its columns, directions told). replay: with replayed history."""
-        frames = self._told(self._merged())
-        if replay:
-            return frames
-        return {name: frame.filter(~pl.col("replay")) for name, frame in frames.items()}
+    def standing(self) -> Standing:
+        """As it is now. Takes no longer than what came since it was last asked for."""
+        return Standing(dict(self._merged()), dict(self._known), self.clock.closed_before(), len(self.pane_starts()))
+
+    def totals(self) -> Frames:
+        """As `Standing.totals`, now."""
+        return self.standing().totals()
 
     def panes(self) -> dict[int, Frames]:
         """The retained panes by their start (epoch seconds), all raw partitions summed, directions told."""
@@ -113,19 +161,12 @@ class SummaryPartition:
                 continue
             for table, frame in tables.decode(row.value)[1].items():
                 found.setdefault(start, {}).setdefault(table, []).append(_sourced(frame, source))
-        return {start: self._told({n: _merge(n, f) for n, f in found[start].items()}) for start in sorted(found)}
+        told = self.standing().told
+        return {start: told({n: _merge(n, f) for n, f in found[start].items()}) for start in sorted(found)}
 
     def pane_starts(self) -> list[int]:
         """Starts of the retained panes."""
         return sorted({start for _, kind, start in map(_parts, self._rows) if kind == "pane"})
-
-    def info(self) -> pl.DataFrame:
-        """What is known of each ENI (columns: core.known.INFO_SCHEMA), the newest word of all raw partitions."""
-        frames = [frames["info"] for frames in self._known.values()]
-        if not frames:
-            return pl.DataFrame({"eni": []}, schema_overrides={"eni": pl.String})
-        every = pl.concat(frames).sort("seen", maintain_order=True)
-        return every.group_by("eni").agg(pl.all().exclude("eni").drop_nulls().last())
 
     def _is_gone(self, source: int, name: str) -> bool:
         _, kind, start = _parts(name)
@@ -153,23 +194,6 @@ class SummaryPartition:
                 self._totals[name] = _merge(name, [self._totals[name], *pending]).filter(_counts_something())
         self._pending = {name: [] for name in TABLES}
         return self._totals
-
-    def _told(self, frames: Frames) -> Frames:
-        """Open pairs resolved with what all raw partitions know; the column `source` gone."""
-        enis = frames.get("eni", _sourced(tables.ENI.empty(), 0))
-        parts = {**{name: [frame] for name, frame in frames.items()}, "eni": list(self._resolved(enis))}
-        return {
-            name: tables.merge(TABLES[name], [frame.select(*TABLES[name].schema) for frame in found])
-            for name, found in parts.items()
-        }
-
-    def _resolved(self, enis: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        sources = sorted(self._known)
-        owners = direction.combined([self._known[source]["owners"] for source in sources])
-        for source, mine in zip(sources, owners, strict=True):
-            yield direction.resolved(enis.filter(pl.col(_SOURCE) == source), mine)
-        rest = enis.filter(~pl.col(_SOURCE).is_in(sources))
-        yield direction.resolved(rest, direction.no_owners())
 
 
 def newest(written: Written) -> dict[str, bytes]:

@@ -31,8 +31,8 @@ class DoesNotWaitForWrites(Loop[Any]):
 class ChecksNoAssignment(Loop[Any]):
     """An event that waited while partitions moved is applied."""
 
-    async def _apply(self, taken: list[Taken]) -> None:
-        await super()._apply([(self._assignment, event) for _, event in taken])
+    async def _apply(self, taken: list[Taken], *, show: bool = False) -> None:
+        await super()._apply([(self._assignment, event) for _, event in taken], show=show)
 
 
 class WritesUnderOneName(Loop[Any]):

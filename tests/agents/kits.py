@@ -149,7 +149,9 @@ class RealKit:
             assert counted(state)["eni"][0] <= flows
         for worker in world.workers:
             for tp, held in _counting(worker.states).items():
-                shown = held.totals(replay=True)["eni"] if tp[0] == SUMMARIES else held.history.value()["eni"]
+                shown = (
+                    held.standing().totals(replay=True)["eni"] if tp[0] == SUMMARIES else held.history.value()["eni"]
+                )
                 assert int(shown.get_column("flows").sum()) <= flows, f"{tp}: shows too much"
 
     def check_at_rest(self, world: World) -> None:

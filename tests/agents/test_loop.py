@@ -29,7 +29,7 @@ QUEUE = 4
     ],
 )  # fmt: skip
 def test_a_checkpoint_of_every_5_seconds_is_due_again(took: float, next_after_end: float, *, behind: bool) -> None:
-    assert due(5.0, 100.0, 100.0 + took, behind=behind) - (100.0 + took) == pytest.approx(next_after_end)
+    assert due(105.0, 100.0, 100.0 + took, behind=behind) - (100.0 + took) == pytest.approx(next_after_end)
 
 
 class Diary:
@@ -77,14 +77,16 @@ class Nothing:
         return {partition: Stored({}, -1) for partition in partitions}
 
 
-def _event(offset: int, acknowledged: list[int] | None = None) -> Event:
-    message = SimpleNamespace(partition=0, offset=offset, value=b"")
+def _event(offset: int, acknowledged: list[int] | None = None, *, partition: int = 0) -> Event:
+    message = SimpleNamespace(partition=partition, offset=offset, value=b"")
     told = [] if acknowledged is None else acknowledged
     return cast("Event", SimpleNamespace(message=message, value=b"", ack=lambda: told.append(offset)))
 
 
 @asynccontextmanager
-async def _loop(flush_seconds: float, *, patient: bool) -> AsyncIterator[tuple[Loop[Any], Diary]]:
+async def _loop(
+    flush_seconds: float, *, patient: bool, partitions: int = 1
+) -> AsyncIterator[tuple[Loop[Any], Diary]]:
     """A loop at work that waits for events."""
     diary, changelog = Diary(), SimpleNamespace(topics=["changelog"])
     with ThreadPoolExecutor(1) as thread:
@@ -92,11 +94,11 @@ async def _loop(flush_seconds: float, *, patient: bool) -> AsyncIterator[tuple[L
             "diary", "raw", changelog, cast("Any", Nothing()), cast("Any", diary), thread, cast("Any", Counted()),
             flush_seconds, 60.0, Inbox(1, QUEUE), patient=patient,
         )  # fmt: skip
-        await loop.open([0])
+        await loop.open(range(partitions))
         over = asyncio.Event()
         running = asyncio.create_task(loop.run(stopping=over.is_set))
         async with asyncio.timeout(10):
-            assert await diary.next(2) == ["flush", "checkpoint"]
+            assert await diary.next(2 * partitions) == ["flush"] * partitions + ["checkpoint"] * partitions
             await _breathe(loop)
             yield loop, diary
         over.set()
@@ -132,6 +134,15 @@ async def test_what_comes_between_two_flushes_is_applied_at_once() -> None:
             await _breathe(loop)
 
         assert await diary.next(2) == [3, "flush"]
+
+
+async def test_what_a_partition_got_is_shown_before_the_next_one_is_looked_at() -> None:
+    """Diary counts offsets for all partitions together."""
+    async with _loop(0.5, patient=True, partitions=2) as (loop, diary):
+        for partition, offset in ((0, 0), (0, 1), (1, 2)):
+            await loop.take(_event(offset, partition=partition))
+
+        assert await diary.next(4) == [2, "flush", 1, "flush"]
 
 
 async def test_a_full_inbox_does_not_wait_for_the_flush() -> None:

@@ -247,7 +247,7 @@ def test_summaries_repeated_reordered_and_stale_change_nothing(data: st.DataObje
     assert mixed.panes() == in_order.panes()
     for at, state in mixed.states.items():
         assert state.clock == in_order.states[at].clock
-        assert state.info().sort("eni").equals(in_order.states[at].info().sort("eni"))
+        assert state.standing().info().sort("eni").equals(in_order.states[at].standing().info().sort("eni"))
 
 
 # -- 4: a crash at any moment changes nothing --------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def _snapshot(raw: Sequence[RawPartition], partitions: int = 2) -> Snapshot:
     for one in (summary for state in raw for summary in state.summaries(partitions)):
         rolled[one.partition].apply(one.key.decode(), one.value)
     totals = [state.totals() for state in rolled]
-    info = [frame for state in rolled if (frame := state.info()).height]
+    info = [frame for state in rolled if (frame := state.standing().info()).height]
     return Snapshot(
         metas={state.partition: state.meta for state in raw},
         totals={name: tables.merge(table, [one[name] for one in totals]) for name, table in tables.TABLES.items()},
@@ -275,7 +275,9 @@ def test_counters_only_grow_from_scrape_to_scrape() -> None:
         state.fold([(n, message([line.replace("eni-0a", f"eni-{n % 5}a")], 5, "f", n))])
         for one in state.summaries(1):
             rolled[0].apply(one.key.decode(), one.value)
-        scrape = _scrape(Snapshot(metas={0: state.meta}, totals=rolled[0].totals(), info=rolled[0].info()), exposition)
+        scrape = _scrape(
+            Snapshot(metas={0: state.meta}, totals=rolled[0].totals(), info=rolled[0].standing().info()), exposition
+        )
         counters = {name: series for name, series in scrape.samples.items() if name.endswith("_total")}
         for name, series in before.items():
             assert series.keys() <= counters[name].keys()
@@ -295,7 +297,7 @@ def test_a_restarted_worker_goes_on_where_it_was() -> None:
     restarted = SummaryPartition(900, kept)
 
     scrapes = [
-        _scrape(Snapshot(metas={0: raw.meta}, totals=roll.totals(), info=roll.info()))
+        _scrape(Snapshot(metas={0: raw.meta}, totals=roll.totals(), info=roll.standing().info()))
         for raw, roll in ((state, rolled), (again, restarted))
     ]
 

@@ -198,10 +198,10 @@ def test_the_newest_word_on_an_eni_is_the_one() -> None:
     states[0].fold([(0, message([line(T0 + 60, "vpc-new")], 5, "f", 0))])
     states[1].fold([(0, message([line(T0, "vpc-old")], 5, "f", 1))])
 
-    info = _state(*reversed(states)).info()
+    info = _state(*reversed(states)).standing().info()
 
     assert info.select("eni", "vpc-id", "instance-id", "seen").rows() == [(ENI, "vpc-new", f"i-{T0 + 60}", T0 + 60)]
-    assert SummaryPartition(900).info().height == 0
+    assert SummaryPartition(900).standing().info().height == 0
 
 
 def test_replayed_history_is_left_out_unless_asked_for() -> None:
@@ -211,7 +211,7 @@ def test_replayed_history_is_left_out_unless_asked_for() -> None:
     state = _state(raw)
 
     totals: Mapping[bool, int] = {
-        replay: int(state.totals(replay=replay)["eni"].get_column("bytes").sum()) for replay in (False, True)
+        replay: int(state.standing().totals(replay=replay)["eni"].get_column("bytes").sum()) for replay in (False, True)
     }
 
     assert totals == {False: 1, True: 3}

@@ -349,7 +349,7 @@ class Roll:
 
     def totals(self) -> dict[str, Measured]:
         """enis and ports of all summary partitions, replayed history among them."""
-        return self._sum(state.totals(replay=True) for state in self.states.values())
+        return self._sum(state.standing().totals(replay=True) for state in self.states.values())
 
     def panes(self) -> dict[int, dict[str, Measured]]:
         """The same for each retained pane."""
