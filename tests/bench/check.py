@@ -30,7 +30,7 @@ from tests.bench import limit
 
 LIMITS = Path(__file__).with_name("check.json")
 TOLERATED = 1.14
-"""Times the limit. Noise moves a ratio by 4 %, and 1.3 is to be found: this is the middle (docs/BENCH.md)."""
+"""Times the limit. Noise moves a ratio by 4 %, and 1.3 is to be found: this is the middle (docs/performance.md)."""
 LINES: Mapping[Version, int] = {2: 200_000, 5: 120_000}
 """Of a round: so many that what is done for a round, not for a line, is the small part that it is in a worker."""
 ENIS = 1000

@@ -14,7 +14,7 @@ from tests.bench.check import LIMITS, LINES, TOLERATED, Core, Limits, judged, lo
 
 KEPT = Limits("2026-11-27", "3.11.7", "2.1.0", {"v2": 4.0, "v5": 2.5})
 NOISE = 0.12
-"""Standard deviation of the ratio of a round, as a part of it: more than was seen (docs/BENCH.md)."""
+"""Standard deviation of the ratio of a round, as a part of it: more than was seen (docs/performance.md)."""
 
 
 def _rounds(seed: int, count: int = 25) -> Mapping[str, float]:
