@@ -84,9 +84,7 @@ def _event(offset: int, acknowledged: list[int] | None = None, *, partition: int
 
 
 @asynccontextmanager
-async def _loop(
-    flush_seconds: float, *, patient: bool, partitions: int = 1
-) -> AsyncIterator[tuple[Loop[Any], Diary]]:
+async def _loop(flush_seconds: float, *, patient: bool, partitions: int = 1) -> AsyncIterator[tuple[Loop[Any], Diary]]:
     """A loop at work that waits for events."""
     diary, changelog = Diary(), SimpleNamespace(topics=["changelog"])
     with ThreadPoolExecutor(1) as thread:

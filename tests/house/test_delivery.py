@@ -68,7 +68,7 @@ def test_compose_follows_its_specification() -> None:
 
 
 def test_compose_has_the_whole_path() -> None:
-    assert set(_services()) == {"kafka", "ingest", "worker", "prometheus"}
+    assert set(_services()) == {"kafka", "ingest", "worker", "prometheus", "alertmanager"}
 
 
 @pytest.mark.parametrize("name", sorted(_services()))
@@ -83,7 +83,7 @@ def test_a_service_has_a_pinned_image_a_health_check_and_comes_back(name: str) -
 def test_everything_is_published_on_loopback_only() -> None:
     ports = [port for service in _services().values() for port in _strings(service.get("ports", []))]
 
-    assert len(ports) == 4
+    assert len(ports) == 5
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
     assert len({port.split(":")[1] for port in ports}) == len(ports)
 
@@ -112,7 +112,7 @@ def test_every_volume_is_declared_and_every_mounted_file_is_there() -> None:
     declared = yaml.safe_load(COMPOSE.read_text("utf-8"))["volumes"]
 
     assert files
-    assert [mount for mount in files if not (ROOT / mount).is_file()] == []
+    assert [mount for mount in files if not (ROOT / mount).exists()] == []
     assert set(mounts) - set(files) == set(declared)
 
 

@@ -11,54 +11,22 @@ from uuid import uuid4
 import pytest
 
 from streams.core.detection import Detector
-from streams.core.raw import RawMessage
 from streams.detectors.cost_surge import COST_SURGE
 from streams.detectors.examples import HEADER, INSIDE, PUBLIC
 from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 from streams.names import Names
 from tests.conftest import missing
-from tests.kafka.alertmanager import Alertmanager, MissingError
+from tests.debian import MissingError
 from tests.kafka.findings import environ, expected, messages, told, trailing, watched_to, without_origins
+from tests.kafka.monitoring import Alertmanager
 from tests.kafka.process import Vpcflow, until
+from tests.kafka.refusing import ENI, FORMAT, HOST, MINUTES, REFUSED, SCAN, SCANNER, refusing
 from tests.kafka.sending import publish
 
 pytestmark = pytest.mark.timeout(240)
 
-FORMAT = "interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action flow-direction"
-ENI, HOST, DATABASE, SCANNER = "eni-0a1b2c3d4e5f60718", "10.0.0.5", "10.0.1.9", "10.0.9.7"
 T0 = 1_700_000_040
-MINUTES, SCAN, REFUSED = 60, 10, 30
 END = T0 + 60 * MINUTES
-
-
-def _record(at: int, route: tuple[str, int, str, int], *, out: bool, action: str = "ACCEPT", size: int = 900) -> str:
-    source, srcport, target, dstport = route
-    way = "egress" if out else "ingress"
-    return f"{ENI} {source} {target} {srcport} {dstport} 6 9 {size} {at} {at + 59} {action} {way}"
-
-
-def _minute(n: int) -> list[str]:
-    """An application asks its database, until that refuses; somebody tries twelve ports in the eleventh minute."""
-    at = T0 + 60 * n
-    ask, answer = (HOST, 40_000 + n, DATABASE, 5432), (DATABASE, 5432, HOST, 40_000 + n)
-    if n < REFUSED:
-        lines = [_record(at, ask, out=True), _record(at, answer, out=False)]
-    else:
-        lines = [_record(at, ask, out=True, action="REJECT", size=60)] * 3
-    if n == SCAN:
-        lines += [
-            _record(at, (SCANNER, 50_000, HOST, 1000 + port), out=False, action="REJECT", size=60) for port in range(12)
-        ]
-    return lines
-
-
-def _later(at: int) -> str:
-    return _record(at, (HOST, 40_000, DATABASE, 5432), out=True)
-
-
-def _refusing() -> tuple[list[RawMessage], list[RawMessage]]:
-    """An application whose database starts to refuse it, and a scan; then what closes all its minutes."""
-    return messages({T0 + 60 * n: _minute(n) for n in range(MINUTES)}, FORMAT), trailing(END, _later, FORMAT)
 
 
 def _names() -> Names:
@@ -67,7 +35,7 @@ def _names() -> Names:
 
 async def test_workers_tell_what_the_same_lines_give_at_once(bootstrap: str) -> None:
     """The scan and the database that refuses are told on all topics and in the metrics, once each."""
-    names, (given, then) = _names(), _refusing()
+    names, (given, then) = _names(), refusing(T0)
     known = expected(given)
     detectors = {one["detector"] for one in known.values() if isinstance(one, dict)}
     assert {"port-scan", "broken-dependency"} <= detectors
@@ -110,7 +78,7 @@ async def test_days_of_habit_and_then_one_unlike_them(apache_kafka: str, one: De
 
 async def test_kill_9_in_an_episode_changes_no_finding(apache_kafka: str) -> None:
     """Killed while the database refuses, twice: the same ids, words and counts as of a worker that lived."""
-    names, (given, then) = _names(), _refusing()
+    names, (given, then) = _names(), refusing(T0)
     publishing = asyncio.create_task(publish(apache_kafka, names, [*given, *then], pause=0.2))
     await asyncio.sleep(3.0)
 
@@ -130,7 +98,7 @@ async def test_kill_9_in_an_episode_changes_no_finding(apache_kafka: str) -> Non
 
 async def test_files_that_are_replayed_are_watched_to_their_end(tmp_path: Path) -> None:
     """Nothing comes after them that says that their last minutes are over: `vpcflow up --replay` does."""
-    given, _ = _refusing()
+    given, _ = refusing(T0)
     log = tmp_path / "flows.log"
     log.write_bytes(b"\n".join([FORMAT.encode(), *(message.value for message in given)]) + b"\n")
     known = expected(given)
@@ -145,7 +113,7 @@ async def test_files_that_are_replayed_are_watched_to_their_end(tmp_path: Path) 
 
 async def test_alertmanager_is_told_open_findings_and_its_alerts_end_with_the_worker(embedded: str) -> None:
     """Labels say what a finding is about, annotations what was seen; nobody has to close an alert."""
-    names, (given, then) = _names(), _refusing()
+    names, (given, then) = _names(), refusing(T0)
     await publish(embedded, names, [*given, *then])
     try:
         server = Alertmanager()
@@ -174,7 +142,7 @@ async def test_alertmanager_is_told_open_findings_and_its_alerts_end_with_the_wo
 
 async def test_rules_are_taken_without_a_restart_and_a_bad_edit_is_refused(embedded: str, tmp_path: Path) -> None:
     """The scan of twelve ports is none by the first rules; it is told by those that come while the worker runs."""
-    names, (given, then), rules = _names(), _refusing(), tmp_path / "detectors.yaml"
+    names, (given, then), rules = _names(), refusing(T0), tmp_path / "detectors.yaml"
     rules.write_text("port-scan:\n  ports: 50\n")
     before = [message for message in given if message.arrival_ms < 1000 * (T0 + 60 * SCAN)]
     await publish(embedded, names, before)
