@@ -9,7 +9,7 @@ import sys
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 # Kafka messages are half a megabyte. glibc learns from the first one freed to take the next from its heap, where what
-# lies between holds the freed ones: a fifth of a worker's memory (docs/performance.md). Other libraries have no such call.
+# lies between holds the freed ones: a fifth of a worker's memory (docs/performance.md). Others have no such call.
 _M_MMAP_THRESHOLD, _LARGE = -3, 128 * 1024
 if sys.platform == "linux":
     getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)(_M_MMAP_THRESHOLD, _LARGE)
