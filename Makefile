@@ -16,7 +16,7 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check audit format bench bench-check recovery growth flame chaos overload soak latency fuzz docs lock clean
+.PHONY: help setup run test check audit format bench bench-check recovery growth flame chaos overload soak latency fuzz dashboards docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -32,7 +32,7 @@ test: $(DEV) ## Run all tests: pytest $(ARGS)
 check: $(DEV) ## Lint, formatting, types, imports of the house, bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict streams tests
+	$(BIN)/mypy --strict streams tests deploy
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -r streams
 
@@ -74,6 +74,9 @@ latency: $(DEV) ## Time records from the broker to /metrics at half load: docs/L
 
 fuzz: $(FUZZ) ## Fuzz what takes hostile bytes, SECONDS=60 for each target
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+dashboards: $(DEV) ## Make deploy/grafana/dashboards/*.json anew, from deploy/grafana/dashboards.py
+	$(BIN)/python -m deploy.grafana.dashboards
 
 docs: $(RUNTIME) ## Make the generated documents and config/vpcflow.yaml anew
 	$(BIN)/python -m streams.docs

@@ -68,7 +68,7 @@ def test_compose_follows_its_specification() -> None:
 
 
 def test_compose_has_the_whole_path() -> None:
-    assert set(_services()) == {"kafka", "ingest", "worker", "prometheus", "alertmanager"}
+    assert set(_services()) == {"kafka", "ingest", "worker", "prometheus", "alertmanager", "grafana"}
 
 
 @pytest.mark.parametrize("name", sorted(_services()))
@@ -83,7 +83,7 @@ def test_a_service_has_a_pinned_image_a_health_check_and_comes_back(name: str) -
 def test_everything_is_published_on_loopback_only() -> None:
     ports = [port for service in _services().values() for port in _strings(service.get("ports", []))]
 
-    assert len(ports) == 5
+    assert len(ports) == 6
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
     assert len({port.split(":")[1] for port in ports}) == len(ports)
 
