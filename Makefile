@@ -16,7 +16,7 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check audit format bench bench-check recovery growth flame chaos overload soak latency fuzz dashboards docs lock clean
+.PHONY: help setup run test check audit format bench bench-check bench-doors recovery growth flame chaos overload soak latency fuzz dashboards docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ bench: $(DEV) $(BENCH)/.done ## Measure speed and memory, ours and others': pyth
 
 bench-check: $(DEV) ## Has the hot path become slower? python -m tests.bench.check $(BENCH_ARGS), --renew keeps a new limit
 	POLARS_MAX_THREADS=1 $(BIN)/python -m tests.bench.check $(BENCH_ARGS)
+
+bench-doors: $(DEV) ## Measure what taking records in costs, by Firehose and by bridge: python -m tests.bench.doors $(BENCH_ARGS)
+	$(BIN)/python -m tests.bench.doors $(BENCH_ARGS)
 
 recovery: $(DEV) ## Measure how fast a killed worker is back: python -m tests.bench.recovery $(BENCH_ARGS)
 	$(BIN)/python -m tests.bench.recovery $(BENCH_ARGS)

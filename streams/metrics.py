@@ -93,6 +93,7 @@ METRICS = {
         Declared("vpcflow_unwatched_records_total", "counter", ("partition",), "Flow records that no detector sees: later than detection.lateness_seconds, from the future, without addresses, or in a message of more than 65,536. partition: of the raw topic."),
         Declared("vpcflow_unwatched_late_records_total", "counter", ("partition",), "Flow records whose minute was closed for the detectors when their block came: their raw partition had been idle, or far behind."),
         Declared("vpcflow_watched_before_timestamp_seconds", "gauge", ("partition",), "Minutes that end by this have been seen by the detectors."),
+        Declared("vpcflow_watch_duration_seconds", "histogram", (), "Time from a minute that closes for the detectors to its findings, which leave at once."),
         Declared("vpcflow_alertmanager_requests_total", "counter", ("outcome",), "Times that open findings were told to Alertmanager. outcome: ok or error."),
         Declared("vpcflow_rules_last_reload_successful", "gauge", (), "1: the detectors run by the files of the settings as they are; 0: the last edit was refused, and the rules before it are in force."),
         Declared("vpcflow_event_loop_lag_seconds", "histogram", (), "How much later than asked a timer of the event loop ran, ten times a second: so long requests and messages waited."),
@@ -148,6 +149,7 @@ class Instruments:
         self._rules = self._gauge("vpcflow_rules_last_reload_successful")
         self._rules.set(1)
         self._gauge("vpcflow_python_blocks").set_function(sys.getallocatedblocks)
+        self._watch = self._histogram("vpcflow_watch_duration_seconds", _DURATION_BUCKETS)
         self._lag = self._histogram("vpcflow_event_loop_lag_seconds", _LAG_BUCKETS)
         self._delays = [0] * (len(DELAY_BUCKETS) + 1)
         self._delay_sum = 0
@@ -181,6 +183,10 @@ class Instruments:
         self._duration.labels(agent).observe(seconds)
         self._size.labels(agent).observe(size)
         self._checkpoints.labels(agent).set_to_current_time()
+
+    def watched(self, seconds: float) -> None:
+        """Detectors have looked at what closed."""
+        self._watch.observe(seconds)
 
     def assigned(self) -> None:
         """The group gave partitions."""

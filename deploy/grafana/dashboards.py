@@ -334,6 +334,10 @@ PIPELINE = Board(
                 _quantiles("vpcflow_pipeline_latency_seconds"),
             ),
             Panel(
+                "lines", "Detectors", "s", "From a minute that closes to its findings, which leave at once.",
+                _quantiles("vpcflow_watch_duration_seconds"), nothing=_NO_FINDINGS,
+            ),
+            Panel(
                 "lines", "Age of the watermark", "s", "By raw partition. One that grows alone has no messages.",
                 [("time() - max by (partition) (vpcflow_watermark_timestamp_seconds)", "{{partition}}")],
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,10 +66,13 @@ class Detect:
 
     def _take(self, state: WatchingPartition, event: Event) -> list[Finding]:
         """A message that is not ours is counted and passed over: it holds no conversations."""
-        message = event.message
+        message, closed, began = event.message, state.closed, time.monotonic()
         try:
-            return state.apply((message.key or b"").decode(), message.value or b"", message.offset)
+            findings = state.apply((message.key or b"").decode(), message.value or b"", message.offset)
         except ValueError as problem:
             self.instruments.foreign_summary()
             log.warning("message %s of the conversations topic is not ours: %s", message.offset, problem)
             return []
+        if state.closed > closed:
+            self.instruments.watched(time.monotonic() - began)
+        return findings

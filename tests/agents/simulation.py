@@ -76,6 +76,8 @@ class Counted:
 
     def foreign_summary(self) -> None: ...
 
+    def watched(self, seconds: float) -> None: ...
+
 
 class Kit(Protocol):
     """The states under the loops, and what must hold of them. tps: of all topics that loops read."""

@@ -72,13 +72,11 @@ async def _measured(bootstrap: str, options: argparse.Namespace) -> int:
 async def _run(command: Sequence[str], environ: dict[str, str], flows: int) -> tuple[float, float, float]:
     """Seconds until ready, seconds until complete, and RSS in MB by then."""
     began = time.monotonic()
-    print("START", time.strftime("%X"))
     with Vpcflow(*command, environ=environ) as worker:
         await ready(worker)
         was_ready = time.monotonic() - began
         await _until_complete(worker, flows)
         complete = time.monotonic() - began
-        print(worker.printed())
         rss = psutil.Process(worker.pid).memory_info().rss / MIB
         worker.kill9()
     return was_ready, complete, rss

@@ -53,6 +53,7 @@ async def test_workers_tell_what_the_same_lines_give_at_once(bootstrap: str) -> 
     opened = samples["vpcflow_findings_total"]
     assert sum(opened.values()) == len(known)
     assert {dict(labels)["detector"] for labels in opened} == detectors
+    assert sum(samples["vpcflow_watch_duration_seconds_count"].values()) > 0
     assert sum(samples["vpcflow_unwatched_records_total"].values()) == 0
 
 
