@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 import click
+from click.shell_completion import ShellComplete, get_completion_class
 from rich.console import Console
 
 from streams import app, brokerless, cases, curve, detection, settings, tuning
@@ -525,6 +526,17 @@ def check(config: Path | None, **flags: str) -> None:
     """
     for line in app.check(_load(config, **flags)):
         click.echo(line)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Print what a shell needs to complete commands and flags.
+
+    In its start file: eval "$(vpcflow completion bash)"; for fish: vpcflow completion fish | source
+    """
+    complete = cast("type[ShellComplete]", get_completion_class(shell))
+    click.echo(complete(cli, {}, "vpcflow", "_VPCFLOW_COMPLETE").source())
 
 
 def _some(paths: Sequence[Path]) -> Sequence[Path]:

@@ -211,6 +211,7 @@ HELP = {
     "detectors": "looked for in the traffic",
     "evaluate": "Measure the detectors",
     "check": "Validate the settings",
+    "completion": "complete commands and flags",
 }
 
 
@@ -224,6 +225,23 @@ def test_help_says_what_every_command_does(tmp_path: Path) -> None:
     assert [
         said for said, done in zip(HELP.values(), each, strict=True) if said not in " ".join(done.out.split())
     ] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("vpcflow dead", "deadletters"), ("vpcflow deadletters sh", "show"), ("vpcflow analyze --no", "--no-findings")],
+)
+def test_bash_completes_commands_and_flags(line: str, offered: str, tmp_path: Path) -> None:
+    """As bash calls it: with the words so far, the last of them unfinished."""
+    program = tmp_path / "vpcflow"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m streams "$@"\n')
+    program.chmod(0o755)
+    words = f"COMP_WORDS=({line}); COMP_CWORD={len(line.split()) - 1}"
+    asked = f'eval "$(vpcflow completion bash)"; {words}; _vpcflow_completion vpcflow; echo "${{COMPREPLY[@]}}"'
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True, env={**os.environ, **path})
+
+    assert done.stdout.split() == [offered]
 
 
 def test_check_prints_the_settings_in_force_without_secrets(tmp_path: Path) -> None:
