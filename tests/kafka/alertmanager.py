@@ -1,7 +1,7 @@
 """Real Prometheus Alertmanager for tests: Debian's package, unpacked, on loopback, a free port, a folder of its own.
 
-Nothing is installed: the package is unpacked in `.tools/` in the repository once. Debian's build looks for its
-templates in /usr/share: it runs in a mount namespace of its own, where that is the package's.
+Debian's build looks for its templates in /usr/share: it runs in a mount namespace of its own, where that is the
+package's.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from streams.embedded import DIE_WITH_PARENT, LOOPBACK, free_port
+from tests.kafka.debian import ROOT, TOOLS, MissingError, said, unpacked
 
 PACKAGE = "prometheus-alertmanager"
-ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / ".tools" / PACKAGE
 _PROGRAM = f"usr/bin/{PACKAGE}"
 _OWN_MOUNTS = ("--map-root-user", "--mount")
 _MOUNTED = 'mount --bind "$0" /usr/share && exec "$@"'
@@ -30,45 +29,11 @@ _START_SECONDS, _PAUSE = 20.0, 0.1
 _CONFIG = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
 
 
-class MissingError(Exception):
-    """Alertmanager can't be had on this machine: str() says why."""
-
-
 def program() -> Path:
     """The program, fetched on the first call. Raises MissingError."""
-    if said := _run(ROOT, "unshare", *_OWN_MOUNTS, "true"):
-        raise MissingError(f"Alertmanager needs a mount namespace of its own: {said}")
-    if not TOOLS.is_dir():
-        TOOLS.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=TOOLS.parent) as folder:
-            _fetch(Path(folder))
-            # Whole or not at all, and another run may have been faster.
-            if not TOOLS.is_dir():
-                Path(folder, "root").rename(TOOLS)
-    return TOOLS / _PROGRAM
-
-
-def _fetch(folder: Path) -> None:
-    """With the machine's own lists of packages; where it has none, with lists that are fetched for this."""
-    if _run(folder, "apt-get", "download", PACKAGE):
-        lists = folder / "lists"
-        (lists / "partial").mkdir(parents=True)
-        own = ["-o", f"Dir::State::Lists={lists}"]
-        said = _run(folder, "apt-get", *own, "update") or _run(folder, "apt-get", *own, "download", PACKAGE)
-        if said:
-            raise MissingError(f"apt-get can't fetch {PACKAGE}: {said}")
-    [package] = folder.glob("*.deb")
-    if said := _run(folder, "dpkg-deb", "-x", package.name, "root"):
-        raise MissingError(f"dpkg-deb can't unpack {package.name}: {said}")
-
-
-def _run(folder: Path, *command: str) -> str:
-    """What a command says when it fails; empty: it did not."""
-    if not shutil.which(command[0]):
-        return f"{command[0]} is not on this machine"
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    said = (done.stderr or done.stdout).strip().splitlines() or ["it says nothing"]
-    return said[-1] if done.returncode else ""
+    if problem := said(ROOT, "unshare", *_OWN_MOUNTS, "true"):
+        raise MissingError(f"Alertmanager needs a mount namespace of its own: {problem}")
+    return unpacked(PACKAGE) / _PROGRAM
 
 
 class Alertmanager:
@@ -86,8 +51,9 @@ class Alertmanager:
         self._process = subprocess.Popen(
             [
                 sys.executable, "-c", DIE_WITH_PARENT, str(os.getpid()),
-                shutil.which("unshare") or "unshare", *_OWN_MOUNTS, "sh", "-c", _MOUNTED, str(TOOLS / "usr/share"),
-                str(self._program), f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/data",
+                shutil.which("unshare") or "unshare", *_OWN_MOUNTS, "sh", "-c", _MOUNTED,
+                str(TOOLS / PACKAGE / "usr/share"), str(self._program), f"--config.file={folder}/alertmanager.yml",
+                f"--storage.path={folder}/data",
                 f"--web.listen-address={self.url.removeprefix('http://')}", "--cluster.listen-address=",
             ],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -17,7 +17,8 @@ from streams.detectors.examples import HEADER, INSIDE, PUBLIC
 from streams.detectors.unusual_volume import UNUSUAL_VOLUME
 from streams.names import Names
 from tests.conftest import missing
-from tests.kafka.alertmanager import Alertmanager, MissingError
+from tests.kafka.alertmanager import Alertmanager
+from tests.kafka.debian import MissingError
 from tests.kafka.findings import environ, expected, messages, told, trailing, watched_to, without_origins
 from tests.kafka.process import Vpcflow, until
 from tests.kafka.sending import publish

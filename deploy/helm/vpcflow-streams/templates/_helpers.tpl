@@ -48,6 +48,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toJson $parts -}}
 {{- end -}}
 
+{{/* The settings of a part. The source of a bridge, and the login there, are the bridge's alone. Takes root and part. */}}
+{{- define "vpcflow.settings" -}}
+{{- $settings := .root.Values.settings -}}
+{{- toYaml (eq .part "bridge" | ternary $settings (omit $settings "bridge")) -}}
+{{- end -}}
+
 {{/* https where ingest ends TLS itself. Takes root and part. */}}
 {{- define "vpcflow.scheme" -}}
 {{- if and (eq .part "ingest") .root.Values.ingest.tls.enabled -}}HTTPS{{- else -}}HTTP{{- end -}}
@@ -108,7 +114,7 @@ metadata:
     app.kubernetes.io/component: {{ $part }}
   annotations:
     # Settings are read at the start: other settings, other pods. Rules and keys are read again as they change.
-    checksum/settings: {{ toYaml $values.settings | sha256sum }}
+    checksum/settings: {{ include "vpcflow.settings" . | sha256sum }}
     {{- with $own.annotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -161,7 +167,7 @@ spec:
       args: [{{ $part }}]
       env:
         - name: VPCFLOW_CONFIG
-          value: /etc/vpcflow/settings/vpcflow.yaml
+          value: /etc/vpcflow/settings/{{ $part }}.yaml
         - name: VPCFLOW_LISTEN
           value: {{ printf "%s:%v" $values.listen.host $values.listen.port | quote }}
         {{- if eq $part "worker" }}
