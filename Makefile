@@ -114,8 +114,8 @@ $(FUZZ): requirements-fuzz.lock $(RUNTIME)
 	$(UV) pip install -q -p $(BIN)/python --require-hashes -r requirements-fuzz.lock
 	@touch $@
 
-# What the benchmark compares with, and what deploy/ is checked with: their needs never meet the project's. Where one can't
-# be installed, benchmark and tests run without, say why (the log's last line), and the next one tries again.
+# What the benchmark compares with, and what deploy/ is checked with: their needs never meet the project's. Where one
+# can't be installed, benchmark and tests run without, say why (the log's last line), and the next one tries again.
 $(BENCH)/.done $(DEPLOY)/.done: .venv-%/.done: requirements-%.lock | $(DEV)
 	@{ test -x $(@D)/bin/python || $(UV) venv -q --python $(BIN)/python $(@D); } 2>$(@D).log \
 		&& $(UV) pip install -q -p $(@D)/bin/python --require-hashes -r $< 2>$(@D).log \

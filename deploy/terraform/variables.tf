@@ -10,12 +10,17 @@ variable "name" {
 }
 
 variable "resource_ids" {
-  description = "What is logged: ids of VPCs, subnets and network interfaces. Do not name a subnet of a VPC that is named too: its records would come twice."
+  description = "Ids of VPCs, subnets and network interfaces. Records of a subnet come twice if its VPC is named too."
   type        = set(string)
 
   validation {
-    condition     = length(var.resource_ids) > 0 && alltrue([for id in var.resource_ids : can(regex("^(vpc|subnet|eni)-[0-9a-f]{8,17}$", id))])
-    error_message = "resource_ids: one id or more, vpc-..., subnet-... or eni-...."
+    condition     = length(var.resource_ids) > 0
+    error_message = "resource_ids: one id or more."
+  }
+
+  validation {
+    condition     = alltrue([for id in var.resource_ids : can(regex("^(vpc|subnet|eni)-[0-9a-f]{8,17}$", id))])
+    error_message = "resource_ids: vpc-..., subnet-... or eni-...."
   }
 }
 
@@ -66,7 +71,7 @@ variable "endpoint_url" {
   type        = string
 
   validation {
-    condition     = can(regex("^https://[^/:?#]+(:443)?/firehose$", var.endpoint_url)) && length(var.endpoint_url) <= 1000
+    condition     = can(regex("^https://[^/:?#]{1,900}(:443)?/firehose$", var.endpoint_url))
     error_message = "endpoint_url: https://HOST/firehose."
   }
 }
@@ -89,7 +94,7 @@ variable "access_key_secret_arn" {
   default     = null
 
   validation {
-    condition     = var.access_key_secret_arn == null || can(regex("^arn:[a-z-]+:secretsmanager:", var.access_key_secret_arn))
+    condition     = can(regex("^arn:[a-z-]+:secretsmanager:", coalesce(var.access_key_secret_arn, "arn:a:secretsmanager:")))
     error_message = "access_key_secret_arn: the ARN of a secret."
   }
 }
@@ -157,7 +162,7 @@ variable "s3_destination" {
   default = null
 
   validation {
-    condition     = var.s3_destination == null || contains(["parquet", "plain-text"], try(var.s3_destination.file_format, ""))
+    condition     = contains(["parquet", "plain-text"], try(var.s3_destination.file_format, "parquet"))
     error_message = "s3_destination.file_format: parquet or plain-text."
   }
 }

@@ -94,12 +94,13 @@ def test_terraform_makes_the_format_that_a_flow_log_wants(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("resource_ids", '["vpx-0a1b2c3d4e5f60718"]', "resource_ids: one id or more"),
+        ("resource_ids", '["vpx-0a1b2c3d4e5f60718"]', "resource_ids: vpc-..., subnet-... or eni-"),
         ("resource_ids", "[]", "resource_ids: one id or more"),
         ("endpoint_url", "http://flows.example.com/firehose", "endpoint_url: https://HOST/firehose"),
         ("endpoint_url", "https://flows.example.com:8443/firehose", "endpoint_url: https://HOST/firehose"),
         ("access_key", "null", "without a key ingest refuses every post"),
         ("access_key_secret_arn", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:k", "One of access_key"),
+        ("access_key_secret_arn", "vpcflow-key", "access_key_secret_arn: the ARN of a secret"),
         ("aggregation_seconds", "75", "aggregation_seconds: 60 or 600"),
         ("retry_seconds", "7201", "retry_seconds: 0 to 7200"),
         ("buffer_seconds", "901", "buffer_seconds: 0 to 900"),

@@ -48,7 +48,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toJson $parts -}}
 {{- end -}}
 
-{{/* The settings of a part. The source of a bridge, and the login there, are the bridge's alone. Takes root and part. */}}
+{{/* The settings of a part. The source of a bridge, and the login there, are its alone. Takes root and part. */}}
 {{- define "vpcflow.settings" -}}
 {{- $settings := .root.Values.settings -}}
 {{- toYaml (eq .part "bridge" | ternary $settings (omit $settings "bridge")) -}}
@@ -89,9 +89,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $_ := set $found "bridge-client" $values.kafka.bridge.client.secret -}}
 {{- end -}}
 {{- if eq .part "ingest" -}}
-{{- $_ := set $found "keys" (required "ingest.accessKeys.secret: without a key everybody could post" $values.ingest.accessKeys.secret) -}}
+{{- $missing := "ingest.accessKeys.secret: without a key everybody could post" -}}
+{{- $_ := set $found "keys" (required $missing $values.ingest.accessKeys.secret) -}}
 {{- if $values.ingest.tls.enabled -}}
-{{- $_ := set $found "tls" (required "ingest.tls.secret: a certificate, or ingest.tls.enabled: false" $values.ingest.tls.secret) -}}
+{{- $missing := "ingest.tls.secret: a certificate, or ingest.tls.enabled: false" -}}
+{{- $_ := set $found "tls" (required $missing $values.ingest.tls.secret) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $secret := $found -}}
@@ -193,11 +195,13 @@ spec:
           value: /etc/vpcflow/tls/tls.key
         {{- end }}
         {{- end }}
-        {{- with include "vpcflow.kafkaVariables" (dict "name" "broker" "prefix" "VPCFLOW_BROKER" "login" $values.kafka.broker) | trim }}
+        {{- $login := dict "name" "broker" "prefix" "VPCFLOW_BROKER" "login" $values.kafka.broker }}
+        {{- with include "vpcflow.kafkaVariables" $login | trim }}
         {{- . | nindent 8 }}
         {{- end }}
         {{- if eq $part "bridge" }}
-        {{- with include "vpcflow.kafkaVariables" (dict "name" "bridge" "prefix" "VPCFLOW_BRIDGE__BROKER" "login" $values.kafka.bridge) | trim }}
+        {{- $login := dict "name" "bridge" "prefix" "VPCFLOW_BRIDGE__BROKER" "login" $values.kafka.bridge }}
+        {{- with include "vpcflow.kafkaVariables" $login | trim }}
         {{- . | nindent 8 }}
         {{- end }}
         {{- end }}
