@@ -10,6 +10,9 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 FUZZ := $(VENV)/.fuzz
 BENCH := .venv-bench
+DEPLOY := .venv-deploy
+HELM_VERSION := v3.22.0
+HELM := .tools/helm-$(HELM_VERSION)
 SECONDS := 60
 
 SEEDS ?= 20
@@ -26,7 +29,7 @@ setup: $(RUNTIME) ## Install what a run needs; leaves .venv/bin/vpcflow
 run: $(RUNTIME) ## Run everything on this machine: vpcflow up $(ARGS)
 	$(BIN)/vpcflow up $(ARGS)
 
-test: $(DEV) ## Run all tests: pytest $(ARGS)
+test: $(DEV) $(DEPLOY)/.done $(HELM)/.done ## Run all tests: pytest $(ARGS)
 	$(BIN)/pytest $(ARGS)
 
 check: $(DEV) ## Lint, formatting, types, imports of the house, bandit
@@ -89,10 +92,11 @@ lock: $(RUNTIME) ## Resolve the dependencies anew: make lock LOCK_ARGS=--upgrade
 	$(LOCK) $(LOCK_ARGS) --group dev -c requirements.lock -o requirements-dev.lock
 	$(LOCK) $(LOCK_ARGS) --group fuzz -o requirements-fuzz.lock
 	$(LOCK) $(LOCK_ARGS) --group bench -o requirements-bench.lock
+	$(LOCK) $(LOCK_ARGS) --group deploy -o requirements-deploy.lock
 	echo uv | $(LOCK) $(LOCK_ARGS) - -o requirements-uv.lock
 
 clean: ## Remove what was made: .venv, caches, the tests' Kafka
-	rm -rf $(VENV) $(BENCH) $(BENCH).log .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
+	rm -rf $(VENV) $(BENCH) $(BENCH).log $(DEPLOY) $(DEPLOY).log .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, with the first Python that is new enough. uv is taken from PATH, else installed into it.
@@ -116,9 +120,15 @@ $(FUZZ): requirements-fuzz.lock $(RUNTIME)
 	$(UV) pip install -q -p $(BIN)/python --require-hashes -r requirements-fuzz.lock
 	@touch $@
 
-# What the benchmark compares with: its needs never meet the project's. Where it can't be installed the benchmark runs
-# without, says why (the log's last line), and the next one tries again.
-$(BENCH)/.done: requirements-bench.lock | $(DEV)
-	@{ test -x $(BENCH)/bin/python || $(UV) venv -q --python $(BIN)/python $(BENCH); } 2>$(BENCH).log \
-		&& $(UV) pip install -q -p $(BENCH)/bin/python --require-hashes -r requirements-bench.lock 2>$(BENCH).log \
-		&& rm -f $(BENCH).log && touch $@ || cat $(BENCH).log >&2
+# What the benchmark compares with, and what deploy/ is checked with: their needs never meet the project's. Where one
+# can't be installed, benchmark and tests run without, say why (the log's last line), and the next one tries again.
+$(BENCH)/.done $(DEPLOY)/.done: .venv-%/.done: requirements-%.lock | $(DEV)
+	@{ test -x $(@D)/bin/python || $(UV) venv -q --python $(BIN)/python $(@D); } 2>$(@D).log \
+		&& $(UV) pip install -q -p $(@D)/bin/python --require-hashes -r $< 2>$(@D).log \
+		&& rm -f $(@D).log && touch $@ || cat $(@D).log >&2
+
+# Helm is built by Go, from its module: three minutes, once.
+$(HELM)/.done:
+	@mkdir -p $(@D)
+	@GOBIN=$(CURDIR)/$(@D) go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION) >$(@D)/log 2>&1 \
+		&& touch $@ || tail -1 $(@D)/log >&2

@@ -23,7 +23,7 @@ COMPOSE = ROOT / "docker-compose.yml"
 TARGETS = {"help", "setup", "run", "test", "check", "bench", "bench-check", "fuzz", "docs", "lock", "clean"}
 LOCKS = [
     "requirements.lock", "requirements-dev.lock", "requirements-uv.lock", "requirements-fuzz.lock",
-    "requirements-bench.lock",
+    "requirements-bench.lock", "requirements-deploy.lock",
 ]  # fmt: skip
 
 Service = dict[str, object]
@@ -168,6 +168,7 @@ def test_a_lock_file_has_hashes_and_no_address(name: str) -> None:
         ("requirements.lock", ("project", "build")),
         ("requirements-dev.lock", ("dev",)),
         ("requirements-fuzz.lock", ("fuzz",)),
+        ("requirements-deploy.lock", ("deploy",)),
     ],
 )
 def test_a_lock_file_has_everything_that_is_asked_for(lock: str, names: tuple[str, ...]) -> None:
