@@ -40,14 +40,13 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-_JAVASCRIPT, _CSS = "text/javascript", "text/css"
+_MODULES = ("app", "chart", "dom", "findings", "format", "reach", "table", "vendor/uPlot/uPlot.esm")
+_STYLES = ("style", "vendor/uPlot/uPlot.min")
 FILES: Mapping[str, tuple[str, str]] = {
     "/": ("index.html", "text/html"),
-    "/console/app.js": ("app.js", _JAVASCRIPT),
-    "/console/style.css": ("style.css", _CSS),
+    **{f"/console/{name}.js": (f"{name}.js", "text/javascript") for name in _MODULES},
+    **{f"/console/{name}.css": (f"{name}.css", "text/css") for name in _STYLES},
     "/console/icon.svg": ("icon.svg", "image/svg+xml"),
-    "/console/vendor/uPlot/uPlot.esm.js": ("vendor/uPlot/uPlot.esm.js", _JAVASCRIPT),
-    "/console/vendor/uPlot/uPlot.min.css": ("vendor/uPlot/uPlot.min.css", _CSS),
     "/console/vendor/uPlot/LICENSE": ("vendor/uPlot/LICENSE", "text/plain"),
 }
 """Path -> file below `static`, and what it is. Nothing else is served."""
