@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,10 +18,9 @@ _FLAGS = (
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-_FONTS = (
-    '<?xml version="1.0"?><fontconfig><dir>{fonts}</dir><cachedir>{cache}</cachedir><alias><family>system-ui</family>'
-    "<prefer><family>Liberation Sans</family></prefer></alias></fontconfig>"
-)
+_FAMILIES = ("system-ui", "sans-serif", "sans")
+_ALIAS = "<alias><family>{}</family><prefer><family>Liberation Sans</family></prefer></alias>"
+_FONTS = '<?xml version="1.0"?><fontconfig><dir>{fonts}</dir><cachedir>{cache}</cachedir>{aliases}</fontconfig>'
 
 
 @asynccontextmanager
@@ -39,10 +38,12 @@ async def chromium() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-def _environ(root: Path, folder: Path) -> Mapping[str, str | float | bool]:
+def _environ(root: Path, folder: Path) -> dict[str, str | float | bool]:
     """Its own libraries, and its own fonts: a screenshot is the same on any machine."""
     config = folder / "fonts.conf"
-    config.write_text(_FONTS.format(fonts=root / "usr/share/fonts", cache=folder / "fonts"), "utf-8")
+    aliases = "".join(map(_ALIAS.format, _FAMILIES))
+    text = _FONTS.format(fonts=root / "usr/share/fonts", cache=folder / "fonts", aliases=aliases)
+    config.write_text(text, "utf-8")
     libraries = sorted({str(path.parent) for path in (root / "usr/lib").rglob("*.so*")})
     inherited = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
     return {**inherited, "LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_FILE": str(config)}

@@ -16,7 +16,7 @@ export function chart(node, title, lines, show) {
 
   function axis(more) {
     const grid = { stroke: colour("--grid"), width: 1 };
-    return { stroke: colour("--quiet"), grid, ticks: grid, font: "12px system-ui, sans-serif", ...more };
+    return { stroke: colour("--quiet"), grid, ticks: grid, font: `12px ${getComputedStyle(node).fontFamily}`, ...more };
   }
 
   function build() {
@@ -27,7 +27,7 @@ export function chart(node, title, lines, show) {
       width,
       height: HEIGHT,
       tzDate: (epoch) => uPlot.tzDate(new Date(epoch * 1000), "Etc/UTC"),
-      padding: [10, 26, 0, 0],
+      padding: [10, 32, 0, 0],
       cursor: { y: false, points: { size: 7 } },
       scales: { y: { range: (_, least, most) => [0, Math.max(most * 1.1, 1)] } },
       axes: [

@@ -30,6 +30,7 @@ export function count(number) {
 
 export function rate(number) {
   if (number === null || number === undefined) return UNKNOWN;
+  if (number > 0 && number < 0.05) return "<0.1";
   return number > 0 && number < 10 ? number.toFixed(1) : count(number);
 }
 
