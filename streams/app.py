@@ -353,15 +353,16 @@ def check(settings: Settings) -> list[str]:
     access = access_keys(settings.ingest)
     names = Names(settings.topics.prefix)
     scheme = "https" if settings.ingest.tls_cert else "http"
-    guarded = "with a token" if settings.console.token_file else "without a token"
-    console = f"the console {guarded}" if settings.console.enabled else "no console"
+    token = "for those with a token" if settings.console.token_file else "for everybody who reaches it"
+    console = f"at / of each worker, {token}" if settings.console.enabled else "off"
     posts = f"/firehose with {_count(len(access), 'access key') if access else 'no access key'}"
     return [
         yaml.safe_dump(redacted(settings), sort_keys=False).rstrip(),
         "",
         f"broker: {settings.broker.url}",
         *(f"topic: {one.name}, {_count(one.partitions, 'partition')}" for one in our_topics(names, settings.topics)),
-        f"listens: {scheme}://{settings.listen} ({posts}, /metrics, /livez, /readyz, of a worker {console})",
+        f"listens: {scheme}://{settings.listen} ({posts}, /metrics, /livez, /readyz)",
+        f"console: {console}",
         f"bridge: {', '.join(settings.bridge.topics) or 'nothing to bridge'}",
         "configuration: ok",
     ]

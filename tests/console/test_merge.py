@@ -127,7 +127,7 @@ def test_health_is_of_all_together_and_of_the_worst_checkpoint() -> None:
 def fleet(*pictures: Picture) -> Fleet:
     made = Fleet("127.0.0.1:1", {}, "t")
     for one in pictures:
-        made.take(encode(one))
+        made.take(one.instance.encode(), encode(one))
     return made
 
 
@@ -144,10 +144,18 @@ def test_an_older_picture_does_not_replace_a_newer_one() -> None:
     assert [one.reason for one in made.pictures(NOW)] == ["new"]
 
 
-@pytest.mark.parametrize("value", [None, b"", b"\xff", b"[]", b'{"instance": 1}', b"null"])
-def test_what_is_no_picture_is_passed_over(value: bytes | None) -> None:
+def test_a_worker_that_says_goodbye_is_gone_at_once() -> None:
+    made = fleet(picture("a"), picture("b"))
+    made.take(b"a", None)
+    made.take(b"\xff", None)
+
+    assert [one.instance for one in made.pictures(NOW)] == ["b"]
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff", b"[]", b'{"instance": 1}', b"null"])
+def test_what_is_no_picture_is_passed_over(value: bytes) -> None:
     made = fleet(picture())
-    made.take(value)
+    made.take(b"a", value)
 
     assert len(made.pictures(NOW)) == 1
 

@@ -186,7 +186,7 @@ async def _fits_a_phone(page: Page) -> None:
 async def _is_dark_where_that_is_wanted(page: Page) -> None:
     shades = []
     for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a text is one of its literals
+        await page.emulate_media(color_scheme=scheme)
         shade = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         shades.append(sum(map(int, re.findall(r"\d+", shade))))
     light, dark = shades
