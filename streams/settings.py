@@ -655,7 +655,13 @@ def _keys_of(name: str) -> Keys:
     return tuple(name.removeprefix(PREFIX).lower().split(NESTING))
 
 
-NAMES: dict[object, str] = {int: "an integer", float: "a number", str: "text", SecretStr: "text"}
+NAMES: dict[object, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "text",
+    SecretStr: "text",
+}
 
 
 def _expected(annotation: object, metadata: Iterable[object] = ()) -> str:

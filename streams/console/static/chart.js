@@ -5,6 +5,10 @@ import uPlot from "./vendor/uPlot/uPlot.esm.js";
 const HEIGHT = 170;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
+function clock(epoch) {
+  return epoch === undefined ? "" : new Date(epoch * 1000).toISOString().slice(11, 19);
+}
+
 // lines: [{ label, colour: name of a CSS variable, dash }]; show: a number as text
 export function chart(node, title, lines, show) {
   let plot = null;
@@ -31,18 +35,18 @@ export function chart(node, title, lines, show) {
       cursor: { y: false, points: { size: 7 } },
       scales: { y: { range: (_, least, most) => [0, Math.max(most * 1.1, 1)] } },
       axes: [
-        axis({ space: 70, values: (_, splits) => splits.map((at) => new Date(at * 1000).toISOString().slice(11, 19)) }),
+        axis({ space: 70, values: (_, splits) => splits.map(clock) }),
         axis({ size: 70, values: (_, splits) => splits.map(show) }),
       ],
       series: [
-        { label: "UTC", value: (_, at) => (at === null ? "" : new Date(at * 1000).toISOString().slice(11, 19)) },
-        ...lines.map((line) => ({
+        { label: "UTC", value: (_, at) => clock(at ?? data[0].at(-1)) },
+        ...lines.map((line, index) => ({
           label: line.label,
           stroke: colour(line.colour),
           width: 2,
           dash: line.dash,
           points: { show: false },
-          value: (_, number) => (number === null ? "" : show(number)),
+          value: (_, number) => show(number ?? data[index + 1].at(-1) ?? null),
         })),
       ],
     }, data, node);
