@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
+import socket
 import ssl
 import threading
 import time
@@ -21,6 +23,10 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from streams import deadletters, feeds, tuning
 from streams.agents.worker import Plan, Worker
+from streams.console.api import Access, access, console_routes, elsewhere_routes, is_loopback
+from streams.console.fleet import Fleet
+from streams.console.models import Picture
+from streams.console.picture import Maker
 from streams.core import findings
 from streams.core.combine import Policy
 from streams.core.fields import Format, parse_format
@@ -86,6 +92,7 @@ class Running:
     bridged: Reading | None
     rulebook: tuning.Rulebook | None
     ending: Ending
+    fleet: Fleet | None
 
     def ready(self) -> tuple[bool, str]:
         """Whether it works, else why not."""
@@ -334,6 +341,7 @@ def verify(settings: Settings) -> None:
         except ValueError as problem:
             raise ConfigError([f"ingest.formats.{arn}: {problem}"]) from None
     access_keys(settings.ingest)
+    _access(settings)
     _tls(settings)
     _options("broker", settings.broker)
     _source_options(settings)
@@ -345,6 +353,8 @@ def check(settings: Settings) -> list[str]:
     access = access_keys(settings.ingest)
     names = Names(settings.topics.prefix)
     scheme = "https" if settings.ingest.tls_cert else "http"
+    token = "for those with a token" if settings.console.token_file else "for everybody who reaches it"
+    console = f"at / of each worker, {token}" if settings.console.enabled else "off"
     posts = f"/firehose with {_count(len(access), 'access key') if access else 'no access key'}"
     return [
         yaml.safe_dump(redacted(settings), sort_keys=False).rstrip(),
@@ -352,6 +362,7 @@ def check(settings: Settings) -> list[str]:
         f"broker: {settings.broker.url}",
         *(f"topic: {one.name}, {_count(one.partitions, 'partition')}" for one in our_topics(names, settings.topics)),
         f"listens: {scheme}://{settings.listen} ({posts}, /metrics, /livez, /readyz)",
+        f"console: {console}",
         f"bridge: {', '.join(settings.bridge.topics) or 'nothing to bridge'}",
         "configuration: ok",
     ]
@@ -414,6 +425,7 @@ def _assembled(settings: Settings, parts: Parts, bootstrap: str, ending: Ending)
         bridged=Reading() if parts.bridge else None,
         rulebook=rulebook,
         ending=ending,
+        fleet=Fleet(bootstrap, options, names.view) if parts.worker and settings.console.enabled else None,
     )
 
 
@@ -442,8 +454,41 @@ def _routes(settings: Settings, parts: Parts, running: Running) -> list[web.Rout
         async with one_at_a_time:
             return await asyncio.to_thread(exposition.render, await running.snapshot())
 
-    routes = health_routes(running.ready, scrape)
+    routes = [*health_routes(running.ready, scrape), *_console(settings, running)]
     return [*routes, *_firehose(settings, running.publisher, running)] if parts.ingest and running.publisher else routes
+
+
+def _console(settings: Settings, running: Running) -> list[web.RouteDef]:
+    """The page and its API, where a worker runs; elsewhere a word on where they are."""
+    if running.fleet:
+        return console_routes(running.fleet.pictures, _access(settings))
+    off = running.worker is not None
+    return elsewhere_routes("the console is off (console.enabled)" if off else "the console is at / of each worker")
+
+
+def _access(settings: Settings) -> Access:
+    """Who may ask the console's API. Raises ConfigError."""
+    try:
+        return access(settings.console.token_file, _host(settings))
+    except ValueError as problem:
+        raise ConfigError([f"console.{problem}"]) from None
+
+
+def _host(settings: Settings) -> str:
+    return settings.listen.rpartition(":")[0]
+
+
+async def _show(running: Running, fleet: Fleet) -> None:
+    """Every few seconds a picture of this worker, for the console of each."""
+    await running.contacts[0].fine()
+    maker = Maker(f"{socket.gethostname()}-{secrets.token_hex(3)}")
+
+    async def look() -> Picture:
+        snapshot, checkpoints = await running.snapshot(), running.instruments.checkpointed()
+        moment = (running.ready(), time.monotonic(), time.time())
+        return await asyncio.to_thread(maker.look, snapshot, *moment, checkpoints)
+
+    await fleet.run(look)
 
 
 def _work(settings: Settings, parts: Parts, running: Running, server: Server) -> list[Coroutine[Any, Any, None]]:
@@ -456,6 +501,8 @@ def _work(settings: Settings, parts: Parts, running: Running, server: Server) ->
     if running.worker and running.rulebook and settings.detection.alertmanager:
         url, seconds = settings.detection.alertmanager, settings.detection.alertmanager_seconds
         work.append(push(url, seconds, running.worker.open_findings, running.instruments.pushed))
+    if running.fleet:
+        work.append(_show(running, running.fleet))
     if parts.feed and running.publisher and running.worker:
         work.append(parts.feed(running.publisher, settings, running.worker.over))
     if parts.bridge and running.publisher:
@@ -508,6 +555,7 @@ async def _tell_unready(running: Running) -> None:
 
 def _watch(running: Running, server: Server) -> list[Coroutine[Any, Any, None]]:
     urls = (
+        *((("console", f"{server.url}/"),) if running.fleet else ()),
         ("metrics", f"{server.url}/metrics"),
         ("firehose", f"{server.url}/firehose"),
         ("ready", f"{server.url}/readyz"),
@@ -553,10 +601,15 @@ async def _until_stopped(
 
 
 def _said(settings: Settings, parts: Parts, server: Server) -> str:
-    paths = ["/metrics", "/livez", "/readyz", *(["/firehose"] if parts.ingest else [])]
-    open_door = parts.ingest and not access_keys(settings.ingest)
-    note = " (no access key: anybody who reaches it can post)" if open_door else ""
-    return f"listening at {server.url} ({', '.join(paths)}){note}"
+    shown = parts.worker and settings.console.enabled
+    first = ["/"] if shown else []
+    paths = [*first, "/metrics", "/livez", "/readyz", *(["/firehose"] if parts.ingest else [])]
+    notes = []
+    if parts.ingest and not access_keys(settings.ingest):
+        notes.append(" (no access key: anybody who reaches it can post)")
+    if shown and not settings.console.token_file and not is_loopback(_host(settings)):
+        notes.append(" (no console token: anybody who reaches it can look)")
+    return f"listening at {server.url} ({', '.join(paths)}){''.join(notes)}"
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -70,6 +70,7 @@ def our_topics(names: Names, topics: Topics) -> list[TopicSpec]:
         (names.roll_changelog, rolled, _compacted()),
         (names.conversations, watched, _kept(hours=24)),
         (names.detect_changelog, watched, _compacted()),
+        (names.view, 1, _momentary()),
         *((name, 1, _compacted()) for name in (names.anomalies, names.anomalies_ocsf, names.anomalies_ecs)),
     )
     return [TopicSpec(name, partitions, config, topics.replication) for name, partitions, config in shapes]
@@ -239,6 +240,17 @@ def _compacted() -> Mapping[str, str]:
         "segment.ms": str(HOUR_MS),
         "segment.bytes": str(64 * 1024 * 1024),
         "min.cleanable.dirty.ratio": "0.2",
+        "max.message.bytes": str(LARGEST_MESSAGE),
+    }
+
+
+def _momentary() -> Mapping[str, str]:
+    """The last value of a key, and none that is older than an hour. Segments of minutes: readers look back one."""
+    return {
+        "cleanup.policy": "compact,delete",
+        "retention.ms": str(HOUR_MS),
+        "segment.ms": str(HOUR_MS // 6),
+        "segment.bytes": str(16 * 1024 * 1024),
         "max.message.bytes": str(LARGEST_MESSAGE),
     }
 

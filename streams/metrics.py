@@ -188,6 +188,11 @@ class Instruments:
         """Detectors have looked at what closed."""
         self._watch.observe(seconds)
 
+    def checkpointed(self) -> dict[str, float]:
+        """Agent -> when it wrote its last checkpoint, epoch seconds."""
+        samples = [sample for metric in self._checkpoints.collect() for sample in metric.samples]
+        return {sample.labels["agent"]: sample.value for sample in samples}
+
     def assigned(self) -> None:
         """The group gave partitions."""
         self._assignments.inc()

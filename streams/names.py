@@ -47,6 +47,11 @@ class Names:
         return f"{self.anomalies}.ecs"
 
     @property
+    def view(self) -> str:
+        """What each worker shows of itself at the moment, see console.fleet (compacted, and gone after an hour)."""
+        return f"{self.prefix}.view"
+
+    @property
     def dead_letters(self) -> str:
         """What could not be read, see core.deadletter."""
         return f"{self.prefix}.dead-letter"

@@ -380,6 +380,15 @@ class Detection(Section):
     )
 
 
+class Console(Section):
+    """The page that a worker shows at `/`, and the API behind it."""
+
+    enabled: bool = Field(default=True, description="Serve them. They show addresses and findings, and change nothing.")
+    token_file: File | None = Field(
+        None, description="File of tokens, one a line, that whoever asks the API must carry one of. None: nobody must."
+    )
+
+
 class Log(Section):
     """What the processes write on stderr."""
 
@@ -394,7 +403,8 @@ class Settings(Section):
     """The whole tree."""
 
     listen: HostPort = Field(
-        "127.0.0.1:8080", description="Where /firehose, /metrics, /livez and /readyz are served. Port 0: any free one."
+        "127.0.0.1:8080",
+        description="Where /firehose, /metrics, /livez, /readyz and the console are served. Port 0: any free one.",
     )
     format: str = Field(
         "",
@@ -410,6 +420,7 @@ class Settings(Section):
     group: Group = Field(default_factory=Group)
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     detection: Detection = Field(default_factory=Detection)
+    console: Console = Field(default_factory=Console)
     log: Log = Field(default_factory=Log)
 
     def problems(self) -> Iterator[str]:
@@ -644,7 +655,13 @@ def _keys_of(name: str) -> Keys:
     return tuple(name.removeprefix(PREFIX).lower().split(NESTING))
 
 
-NAMES: dict[object, str] = {int: "an integer", float: "a number", str: "text", SecretStr: "text"}
+NAMES: dict[object, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "text",
+    SecretStr: "text",
+}
 
 
 def _expected(annotation: object, metadata: Iterable[object] = ()) -> str:

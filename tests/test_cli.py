@@ -260,6 +260,7 @@ def test_check_prints_the_settings_in_force_without_secrets(tmp_path: Path) -> N
     assert "topic: my.raw, 4 partitions" in said
     assert "topic: my.dead-letter, 1 partition\n" in said
     assert "listens: http://127.0.0.1:9999 (/firehose with 2 access keys, /metrics, /livez, /readyz)" in said
+    assert "console: at / of each worker, for everybody who reaches it\n" in said
     assert said.endswith("configuration: ok\n")
     assert "hidden" not in said + done.stderr.decode()
 

@@ -26,11 +26,13 @@ from streams.core.ledger import HoleError, Rows, Written
 from streams.core.panes import Clock
 from streams.core.places import Places
 from streams.core.suppression import Suppression, suppressed_by
+from streams.core.talkers import Talkers, of_last_minute
 
 _STAMP = "stamp"
 _SLICE = 20_000
 """Rows of a frame in one message of the changelog."""
 _MOST_OPEN = 1000
+_NOBODY = Talkers()
 _MOST_UNSETTLED = 1000
 """Messages that are taken and not settled: with more, a checkpoint is written though no minute has closed."""
 
@@ -97,7 +99,7 @@ class Counts:
 class Figures:
     """What a scrape shows, taken when a minute closed. active: open findings by detector and severity. suppressed: by
     detector. over: see core.findings. closed: epoch seconds. findings: open ones that nobody suppresses, 1,000 of the
-    worst. The rest: see Counts.
+    worst. talkers: of the last minute that closed with any, since this process began. The rest: see Counts.
     """
 
     opened: Mapping[Pair, int] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class Figures:
     late: int = 0
     closed: int = 0
     findings: Sequence[Finding] = field(default=(), repr=False)
+    talkers: Talkers = field(default=_NOBODY, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -238,17 +241,17 @@ class WatchingPartition:
         self._waiting = {name: one for name, one in self._waiting.items() if one.rows}
         self.closed, self._unsaved = limit, True
         findings = list(self._told(self.watch.see_all(talks, silent, places)))
-        self.figures = self._figures()
+        self.figures = self._figures(of_last_minute(talks) if talks.height else self.figures.talkers)
         return findings
 
-    def _figures(self) -> Figures:
+    def _figures(self, talkers: Talkers = _NOBODY) -> Figures:
         findings = self.watch.open_findings()
         active = Counter((one.detector, SEVERITIES[one.severity]) for one in findings)
         worst = nsmallest(_MOST_OPEN, findings, key=lambda one: (-one.severity, -one.last, one.id))
         shown = [one for one in worst if suppressed_by(one, self.setup.suppressions) is None]
         suppressed = {(detector,): count for detector, count in self.counts.suppressed.items() if count}
         return Figures(
-            dict(self.counts.opened), active, suppressed, self.watch.over, self.counts.late, self.closed, shown
+            dict(self.counts.opened), active, suppressed, self.watch.over, self.counts.late, self.closed, shown, talkers
         )
 
     def _told(self, findings: Iterator[Finding]) -> Iterator[Finding]:

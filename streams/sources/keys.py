@@ -18,14 +18,14 @@ class AccessKeys:
     No keys and no file: every post is taken. A file is always a lock: emptied or gone, the keys read last stay valid.
     """
 
-    def __init__(self, keys: Sequence[str] = (), file: Path | None = None) -> None:
-        """Raises ValueError for a file without a key, or that can't be read."""
+    def __init__(self, keys: Sequence[str] = (), file: Path | None = None, name: str = "access_key_file") -> None:
+        """name: the file's setting. Raises ValueError for a file without a key, or that can't be read."""
         self._given = tuple(_bytes(key) for key in keys)
         self._file = file
         self._seen = state(file)
         self._read = self._from_file()
         if file and not self._read:
-            message = f"access_key_file: expected a file with an access key a line, found none in {file}"
+            message = f"{name}: expected a file with an access key a line, found none in {file}"
             raise ValueError(message)
 
     def accept(self, key: str | None) -> bool:
@@ -49,7 +49,7 @@ class AccessKeys:
         if keys:
             self._read = keys
         else:
-            log.warning("access key file has no keys, the old ones stay valid: %s", self._file)
+            log.warning("file of keys has no keys, the old ones stay valid: %s", self._file)
 
     def _from_file(self) -> tuple[bytes, ...]:
         try:
