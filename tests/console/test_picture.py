@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from streams.console.models import Picture, Rates
-from streams.console.picture import EVERY_SECONDS, LARGEST_BYTES, MOST_FINDINGS, POINTS, TOP, Maker, encode
+from streams.console.picture import EVERY_SECONDS, LARGEST_BYTES, MOST_FINDINGS, POINTS, TOP, Maker, encode, most_talked
 from streams.core.watching import Figures
 from streams.metrics import Snapshot
 from tests.console.snapshots import Sums, finding, snapshot, talked
@@ -41,7 +41,7 @@ def test_rates_are_those_of_a_minute_and_points_those_of_five_seconds() -> None:
 
     last = looks(*[before] * 5, *[after] * 7)[-1]
 
-    assert last.rates == Rates(records=1.09, bytes=109.09, accepted=1.09, rejected=0)
+    assert last.rates == Rates(records=1.09, bytes=109.1, accepted=1.09, rejected=0)
     assert [point.rates.bytes for point in last.history] == [0, 0, 0, 0, 1200, 0, 0, 0, 0, 0, 0]
     assert last.enis[0].history == (None, None, None, None, 1200, None, None, None, None, None, None)
 
@@ -109,6 +109,12 @@ def test_talkers_are_named_as_people_name_them() -> None:
     assert (found.talked, [(one.client, one.port, one.service) for one in found.talkers]) == (
         60, [("b", "443/tcp", "https"), ("a", "443/tcp", "https")],
     )  # fmt: skip
+
+
+def test_partitions_of_one_worker_have_their_talkers_together_if_they_are_of_one_minute() -> None:
+    found = most_talked([talked(60, ("old", 99)), talked(120, ("a", 5), ("b", 7)), talked(120, ("a", 9)), talked(None)])
+
+    assert (found.minute, [(one.client, one.bytes) for one in found.rows]) == (120, [("a", 9), ("b", 7)])
 
 
 def test_nobody_looks_is_told_apart_from_nothing_found() -> None:

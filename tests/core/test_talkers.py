@@ -5,8 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from streams.core import conversations
+from streams.core.raw import RawMessage
 from streams.core.talkers import MOST, Talker, Talkers, of_last_minute
-from tests.core.test_watching import minutes, take, told
+from tests.core.test_watching import line, minutes, take, told
+from tests.core.traffic import T0, message
 from tests.core.watched import watcher
 
 NONE = dict.fromkeys(conversations.SUMS, 0)
@@ -54,10 +56,16 @@ def test_there_are_at_most_twenty_and_the_order_is_always_the_same() -> None:
 
 
 def test_a_minute_that_closes_shows_its_talkers_and_they_stay_until_the_next_one_with_any() -> None:
-    state = watcher(lateness=120)
+    state = watcher(lateness=0)
     assert state.figures.talkers == Talkers()
 
-    take(state, told(minutes(10)))
+    take(state, told([*minutes(3), *map(_nobody, range(180, 600, 60))]))
 
-    assert state.figures.talkers.minute == state.closed - 60
+    assert state.closed > T0 + 400
+    assert state.figures.talkers.minute == T0 + 120
     assert [(row.client, row.bytes, row.flows) for row in state.figures.talkers.rows] == [("10.0.0.1", 1000, 1)]
+
+
+def _nobody(at: int) -> RawMessage:
+    """A minute whose record has no source: it moves the watermark, and no conversation is in it."""
+    return message([line(at).replace("10.0.0.1", "-")], 2, "f", at, arrival_ms=(T0 + at + 69) * 1000)

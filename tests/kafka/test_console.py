@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import orjson
+import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from streams.core.raw import Origin, RawMessage, digest
@@ -38,7 +38,7 @@ _PATIENCE_MS = 20_000
 
 expect.set_options(timeout=_PATIENCE_MS)
 _WATCH = "addEventListener('securitypolicyviolation', (event) => console.error('CSP', event.violatedDirective));"
-_PHONE = {"width": 390, "height": 844}
+_PHONE_WIDTH = 390
 
 
 @dataclass
@@ -49,19 +49,14 @@ class Seen:
     hosts: set[str] = field(default_factory=set)
 
 
-@asynccontextmanager
-async def browsing() -> AsyncIterator[Browser]:
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
     """Skips where there is no Chromium to be had."""
     try:
-        browser = chromium()
-        found = await browser.__aenter__()
+        async with chromium() as found:
+            yield found
     except MissingError as error:
         missing(error)
-        raise
-    try:
-        yield found
-    finally:
-        await browser.__aexit__(None, None, None)
 
 
 async def opened(browser: Browser, url: str, **options: Any) -> tuple[Page, Seen]:
@@ -100,7 +95,9 @@ def cells(page: Page, table: str) -> Locator:
     return page.locator(f"#{table} tbody td")
 
 
-async def test_the_page_of_one_worker_shows_the_fleet_to_whoever_looks(apache_kafka: str, tmp_path: Path) -> None:
+async def test_the_page_of_one_worker_shows_the_fleet_to_whoever_looks(
+    apache_kafka: str, browser: Browser, tmp_path: Path
+) -> None:
     names = Names(f"console-{uuid4().hex[:8]}")
     tokens = tmp_path / "tokens"
     tokens.write_text("sesame\n")
@@ -108,22 +105,21 @@ async def test_the_page_of_one_worker_shows_the_fleet_to_whoever_looks(apache_ka
     arguments = "worker", "--broker", f"kafka://{apache_kafka}"
     guarded = environ(names, VPCFLOW_CONSOLE__TOKEN_FILE=str(tokens))
 
-    async with browsing() as browser:
-        with Vpcflow(*arguments, environ=environ(names)) as one, Vpcflow(*arguments, environ=guarded) as other:
-            await until("both workers know both", partial(knows_both, one))
-            await publish(apache_kafka, names, [*given, hostile(), *then])
-            await until("all minutes are closed", lambda: watched_to(one, END) or watched_to(other, END))
-            page, seen = await opened(browser, one.url)
-            await _says_what_there_is(page)
-            await _opens_a_finding_by_keyboard(page)
-            await _sorts_by_keyboard(page)
-            await _answers_who_reaches_whom(page)
-            await _fits_a_phone(page)
-            await _is_dark_where_that_is_wanted(page)
-            assert seen.complaints == []
-            assert seen.hosts == {urlsplit(one.url).netloc}
-            await _complains_of_what_the_policy_forbids(page, seen)
-            await _asks_for_the_token(browser, other)
+    with Vpcflow(*arguments, environ=environ(names)) as one, Vpcflow(*arguments, environ=guarded) as other:
+        await until("both workers know both", partial(knows_both, one))
+        await publish(apache_kafka, names, [*given, hostile(), *then])
+        await until("all minutes are closed", lambda: watched_to(one, END) or watched_to(other, END))
+        page, seen = await opened(browser, one.url)
+        await _says_what_there_is(page)
+        await _opens_a_finding_by_keyboard(page)
+        await _sorts_by_keyboard(page)
+        await _answers_who_reaches_whom(page)
+        await _fits_a_phone(page)
+        await _is_dark_where_that_is_wanted(page)
+        assert seen.complaints == []
+        assert seen.hosts == {urlsplit(one.url).netloc}
+        await _complains_of_what_the_policy_forbids(page, seen)
+        await _asks_for_the_token(browser, other)
 
 
 async def _says_what_there_is(page: Page) -> None:
@@ -178,9 +174,9 @@ async def _answers_who_reaches_whom(page: Page) -> None:
 
 
 async def _fits_a_phone(page: Page) -> None:
-    await page.set_viewport_size({"width": _PHONE["width"], "height": _PHONE["height"]})
+    await page.set_viewport_size({"width": _PHONE_WIDTH, "height": 844})
     await expect(page.locator("#enis th", has_text="5 min")).to_be_hidden()
-    assert await page.evaluate("document.documentElement.scrollWidth") == _PHONE["width"]
+    assert await page.evaluate("document.documentElement.scrollWidth") == _PHONE_WIDTH
 
 
 async def _is_dark_where_that_is_wanted(page: Page) -> None:

@@ -28,6 +28,7 @@ export function sparkline(values, points = WIDTH) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "spark");
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
   const most = Math.max(...values.map((value) => value ?? 0), 1e-9);
   const step = WIDTH / Math.max(points - 1, 1);
