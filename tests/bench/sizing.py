@@ -6,7 +6,11 @@ they grow with the partitions, until each has one record only.
 
 Summaries and checkpoints are due at fixed times, but where a worker is behind, what takes longer rests longer after it
 (streams/agents/loop.py). So x cells of a worker take A x / (1 + B x): in proportion as long as they are few, and not
-more than A / B. What grows then is the age of the figures: 1 + B x seconds. Where nothing rests, B is 0.
+more than A / B. What grows then is the age of the figures: 1 + B x times the time between summaries. Where nothing
+rests, B is 0.
+
+What a record costs is taken from a backlog with the fewest interfaces: it is too little at live rates to be told from
+what cells cost.
 
 `make growth` puts its tables into docs/sizing.md; so does `python -m tests.bench.sizing` without measuring anew.
 """
@@ -19,6 +23,7 @@ from dataclasses import dataclass
 from operator import mul
 from pathlib import Path
 
+from streams.settings import Checkpoint
 from tests.bench.chart import markdown, of_json, placed, short
 from tests.bench.curves import CURVES, OURS, Figures, Setup
 from tests.bench.loads import PANE
@@ -39,7 +44,7 @@ LEAST, MOST = 4, 1024
 """Raw partitions: the default, and what the settings allow."""
 
 _LIVE = ("live", "live-rate", "live-partitions")
-NEEDED = (*_LIVE, "memory", "bytes", "away")
+NEEDED = (*_LIVE, "enis", "memory", "bytes", "away")
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,10 @@ def fit(found: Curves) -> Model:
     live = list(_live(found))
     many = [setup_cells(setup) for setup, _ in live]
     summaries = rested(many, [one.stored["summaries"] / one.seconds for _, one in live])
-    work = [(1.0, float(setup.live), Rested(1, summaries.rest).of(x)) for (setup, _), x in zip(live, many, strict=True)]
-    base_cores, record_cores, cell_cores = least_squares(work, [one.cores for _, one in live])
+    cheapest = min(found["enis"], key=lambda one: one.interfaces)
+    record_cores = cheapest.cpu_seconds / cheapest.records
+    work = [(1.0, Rested(1, summaries.rest).of(x)) for x in many]
+    base_cores, cell_cores = least_squares(work, [one.cores - record_cores * setup.live for setup, one in live])
     memory = [(1.0, one.interfaces * float(RETAINED)) for one in found["memory"]]
     base_mb, cell_mb = least_squares(memory, [one.peak_rss_mb for one in found["memory"]])
     raw = next(one for one in found["bytes"] if one.value == OURS)
@@ -175,7 +182,7 @@ def _with(model: Model, rate: int, enis: int, partitions: int, workers: int = 0)
     raw, summaries = model.record_raw * rate, workers * model.cell_summaries.of(mine)
     return Need(
         rate, enis, partitions, workers, workers * _cores(model, rate / workers, mine),
-        model.base_mb + model.cell_mb * mine * RETAINED, 1 + model.cell_summaries.rest * mine,
+        model.base_mb + model.cell_mb * mine * RETAINED, _age(model.cell_summaries, mine),
         raw, summaries, workers * model.cell_changelogs.of(mine), raw * RAW_SECONDS + summaries * SUMMARY_SECONDS,
     )  # fmt: skip
 
@@ -188,7 +195,7 @@ def _cores(model: Model, rate: float, mine: float) -> float:
 # -- telling -----------------------------------------------------------------------------------------------------------
 
 _MODEL: Sequence[tuple[str, Callable[[Model], str]]] = (
-    ("CPU-seconds for a million records, live", lambda one: short(one.record_cores * 1e6)),
+    ("CPU-seconds for a million records", lambda one: short(one.record_cores * 1e6)),
     ("CPU-seconds a second of a worker with nothing to do", lambda one: short(one.base_cores)),
     ("CPU-seconds a second for cells: 1,000; 100,000", lambda one: _both(one.cell_cores)),
     ("memory of a million cells, MB", lambda one: short(one.cell_mb * 1e6)),
@@ -218,7 +225,12 @@ def _both(one: Rested) -> str:
 
 
 def _ages(one: Rested) -> str:
-    return f"{short(1 + one.rest * 1e3)}; {short(1 + one.rest * 1e5)}"
+    return f"{short(_age(one, 1e3))}; {short(_age(one, 1e5))}"
+
+
+def _age(one: Rested, mine: float) -> float:
+    """Of the figures, seconds."""
+    return Checkpoint().summary_seconds * (1 + one.rest * mine)
 
 
 def tables(found: Curves) -> dict[str, str]:

@@ -45,6 +45,10 @@ def _made_from(model: Model) -> dict[str, list[Figures]]:
         replace(POINT, value=enis, interfaces=enis, peak_rss_mb=model.base_mb + model.cell_mb * enis * RETAINED)
         for enis in (1000, 50_000)
     ]
+    cost = 1e6 * model.record_cores
+    found["enis"] = [
+        replace(POINT, interfaces=enis, records=10**6, cpu_seconds=cost * enis / 100) for enis in (100, 1000)
+    ]
     for curve in CURVES:
         if curve.name.startswith("live") or curve.name == "away":
             found[curve.name] = []
