@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from streams.metrics import METRICS
 from tests.conftest import missing
 from tests.debian import PROMETHEUS, MissingError
 from tests.house.repo import ROOT
-from tests.kafka.monitoring import NEWEST, program
+from tests.kafka.monitoring import NEWEST, Alertmanager, program
 
 DEPLOY = ROOT / "deploy"
 RULES = sorted((DEPLOY / "prometheus").glob("*.rules.yml"))
@@ -114,3 +116,28 @@ def test_an_alert_goes_to_those_who_can_do_something(release: str, labels: str, 
 
 def test_alertmanager_takes_the_routes() -> None:
     assert "3 receivers" in _says(NEWEST, "amtool", "check-config", ROUTES)
+
+
+@pytest.mark.parametrize("blind", [name for name, rule in ALERTS.items() if "blind" in rule["labels"]])
+@pytest.mark.parametrize("release", PROMETHEUS, ids=PROMETHEUS.values())
+def test_a_blind_pipeline_holds_the_network_back_and_nothing_else(release: str, blind: str) -> None:
+    try:
+        server = Alertmanager(release, ROUTES.read_text("utf-8"))
+    except MissingError as error:
+        missing(error)
+        return
+    with server as alertmanager:
+        _fire(alertmanager, *(set(ALERTS) - {name for name in ALERTS if "blind" in ALERTS[name]["labels"]}), blind)
+        held = {one["labels"]["alertname"] for one in alertmanager.alerts() if one["status"]["inhibitedBy"]}
+
+    network = {name for name, rule in ALERTS.items() if rule["labels"]["about"] == "network"}
+    assert held == network | ({"VpcflowNotReady"} if blind == "VpcflowDown" else set())
+
+
+def _fire(alertmanager: Alertmanager, *names: str) -> None:
+    """Tell it of alerts, with the labels that their rules give them."""
+    alerts = [{"labels": {"alertname": name, **ALERTS[name]["labels"]}} for name in names]
+    request = urllib.request.Request(  # noqa: S310 - ours
+        f"{alertmanager.url}/api/v2/alerts", json.dumps(alerts).encode(), {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - ours
