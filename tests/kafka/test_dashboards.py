@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import pytest
 import yaml
 
+from deploy.grafana.dashboards import BOARDS
 from streams import generate
 from streams.core.raw import Origin, RawMessage, digest
 from streams.names import Names
@@ -23,6 +23,10 @@ from tests.kafka.monitoring import Prometheus
 from tests.kafka.process import Vpcflow, until
 from tests.kafka.refusing import refusing
 from tests.kafka.sending import publish
+
+_MARKS = ", findings"
+_TRAFFIC = "vpcflow_eni_bytes_total offset 10s and on () vpcflow_watched_before_timestamp_seconds offset 10s"
+_FOUND = 'vpcflow_findings_total{detector="broken-dependency"} offset 6s'
 
 
 def _traffic(start: int, minutes: int) -> list[RawMessage]:
@@ -48,32 +52,42 @@ def _unaided(expression: str) -> str:
     return re.sub(r'detector="[\w-]+"', 'detector=~".+"', expression.replace(" or vector(0)", ""))
 
 
-@pytest.mark.timeout(240)
-async def test_every_query_has_an_answer_on_a_live_prometheus(apache_kafka: str) -> None:
+def _detectors(answer: Sequence[dict[str, Any]]) -> set[str]:
+    return {one["metric"]["detector"] for one in answer}
+
+
+@contextmanager
+def _watched(bootstrap: str, names: Names) -> Iterator[Prometheus]:
+    """A Prometheus that looks at a worker every second."""
+    settings = environ(names, VPCFLOW_BUDGET__SERIES_TTL_SECONDS="86400")
+    with Vpcflow("worker", "--broker", f"kafka://{bootstrap}", environ=settings) as worker:
+        targets = [{"targets": [worker.url.removeprefix("http://")]}]
+        job = {"job_name": "vpcflow-worker", "honor_labels": True, "static_configs": targets}
+        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+        try:
+            server = Prometheus(yaml.safe_dump(config))
+        except MissingError as error:
+            missing(error)
+            raise
+        with server:
+            yield server
+
+
+async def test_every_query_has_an_answer_and_every_first_finding_a_mark(apache_kafka: str) -> None:
     """From a worker with generated traffic, lines that can't be read, repeats, an incident and its findings."""
     names, start = Names(f"dashboards-{time.time_ns()}"), int(time.time()) // 60 * 60 - 8 * 3600
     before, after = _traffic(start, 5), _traffic(start + 300, 5)
     incident, then = refusing(start + 600)
-    with ExitStack() as running:
-        settings = environ(names, VPCFLOW_BUDGET__SERIES_TTL_SECONDS="86400")
-        worker = running.enter_context(Vpcflow("worker", "--broker", f"kafka://{apache_kafka}", environ=settings))
-        job = {
-            "job_name": "vpcflow-worker",
-            "honor_labels": True,
-            "static_configs": [{"targets": [worker.url.removeprefix("http://")]}],
-        }
-        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
-        try:
-            server = running.enter_context(Prometheus(yaml.safe_dump(config)))
-        except MissingError as error:
-            missing(error)
-            return
-        await publish(apache_kafka, names, [*before, *before])
-        await until("there is traffic", lambda: bool(server.query("vpcflow_eni_bytes_total offset 10s")))
+    await publish(apache_kafka, names, [*before, *before])
+    with _watched(apache_kafka, names) as server:
+        await until("there is traffic", lambda: bool(server.query(_TRAFFIC)))
         await publish(apache_kafka, names, [*after, *incident, *then])
-        await until("a finding is open", lambda: bool(server.query("vpcflow_findings_total offset 5s")))
+        await until("the incident is found", lambda: bool(server.query(_FOUND)))
         [busiest] = server.query('topk(1, sum by (eni) (vpcflow_eni_bytes_total{eni!="other"}))')
         eni = busiest["metric"]["eni"]
         answers = {one: _answers(server, _unaided(filled(one.expression, eni))) for one in asked()}
+        opened = _detectors(server.query("vpcflow_findings_total"))
 
+    marked = [_detectors(found) for one, found in answers.items() if one.where.endswith(_MARKS)]
     assert [one for one, found in answers.items() if not found] == []
+    assert marked == [opened] * len(BOARDS)
