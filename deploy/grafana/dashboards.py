@@ -23,7 +23,7 @@ def _by_eni(metric: str, matching: str = "") -> str:
     return f"sum by (eni) (rate({metric}{{{matching}}}[$window]))"
 
 
-def _changed(expression: str) -> str:
+def changed(expression: str) -> str:
     """What differs most from a day before, what is new and what is gone too. Nothing before there is a day before."""
     before = expression.replace("]", "] offset 1d")
     difference = f"({expression} or 0 * {before}) - ({before} or 0 * {expression})"
@@ -110,11 +110,11 @@ OVERVIEW = Board(
         Row("What has changed since the day before?", [
             Panel(
                 "rows", "Interfaces", "Bps", "Those whose bytes a second differ most from the same time a day ago, new ones and those that are gone too.",
-                [(_changed(_by_eni(_BYTES)), "")], nothing="no figures of yesterday yet", enis=True,
+                [(changed(_by_eni(_BYTES)), "")], nothing="no figures of yesterday yet", enis=True,
             ),
             Panel(
                 "rows", "Services", "Bps", "The same of service ports.",
-                [(_changed(_BY_PORT), "")], nothing="no figures of yesterday yet",
+                [(changed(_BY_PORT), "")], nothing="no figures of yesterday yet",
             ),
         ]),
     ],

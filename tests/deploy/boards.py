@@ -11,7 +11,7 @@ import orjson
 from deploy.grafana.dashboards import BOARDS, text
 from deploy.grafana.panels import Board
 
-_CHOSEN = {"datasource": "", "account": ".*", "vpc": ".*", "window": "10s", "__interval": "5s"}
+_CHOSEN = {"account": ".*", "vpc": ".*", "eni": "eni-1", "window": "10s", "__interval": "5s"}
 """What Grafana puts in for variables, where all is chosen."""
 
 
@@ -47,8 +47,8 @@ def asked() -> Iterator[Asked]:
                 yield Asked(f"{board.title}, ${variable['name']}", found.group(1))
 
 
-def filled(expression: str, eni: str = "eni-1") -> str:
+def filled(expression: str, **chosen: str) -> str:
     """With the variables as Grafana puts them in."""
-    for name, value in {**_CHOSEN, "eni": eni}.items():
+    for name, value in {**_CHOSEN, **chosen}.items():
         expression = expression.replace(f"${name}", value)
     return expression

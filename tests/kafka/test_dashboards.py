@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from deploy.grafana.dashboards import BOARDS
+from deploy.grafana.panels import CHOSEN
 from streams import generate
 from streams.core.raw import Origin, RawMessage, digest
 from streams.names import Names
@@ -24,6 +25,7 @@ from tests.kafka.process import Vpcflow, until
 from tests.kafka.refusing import refusing
 from tests.kafka.sending import publish
 
+ACCOUNT = "012345678901"
 _MARKS = ", findings"
 _TRAFFIC = "vpcflow_eni_bytes_total offset 10s and on () vpcflow_watched_before_timestamp_seconds offset 10s"
 _FOUND = 'vpcflow_findings_total{detector="broken-dependency"} offset 6s'
@@ -56,6 +58,11 @@ def _detectors(answer: Sequence[dict[str, Any]]) -> set[str]:
     return {one["metric"]["detector"] for one in answer}
 
 
+def _accounts(server: Prometheus, **chosen: str) -> set[str]:
+    """Those of the interfaces that are shown; empty: it tells none."""
+    return {one["metric"].get("account", "") for one in server.query(filled(CHOSEN, **chosen))}
+
+
 @contextmanager
 def _watched(bootstrap: str, names: Names) -> Iterator[Prometheus]:
     """A Prometheus that looks at a worker every second."""
@@ -85,9 +92,11 @@ async def test_every_query_has_an_answer_and_every_first_finding_a_mark(apache_k
         await until("the incident is found", lambda: bool(server.query(_FOUND)))
         [busiest] = server.query('topk(1, sum by (eni) (vpcflow_eni_bytes_total{eni!="other"}))')
         eni = busiest["metric"]["eni"]
-        answers = {one: _answers(server, _unaided(filled(one.expression, eni))) for one in asked()}
+        answers = {one: _answers(server, _unaided(filled(one.expression, eni=eni))) for one in asked()}
         opened = _detectors(server.query("vpcflow_findings_total"))
+        every, one_account = _accounts(server), _accounts(server, account=ACCOUNT)
 
     marked = [_detectors(found) for one, found in answers.items() if one.where.endswith(_MARKS)]
     assert [one for one, found in answers.items() if not found] == []
     assert marked == [opened] * len(BOARDS)
+    assert (len(every), one_account) == (3, {ACCOUNT, ""})
