@@ -28,7 +28,7 @@ def _asked(folder: Path, query: str, minute: int, series: Mapping[str, str], ans
     }
     (folder / "test.yml").write_text(yaml.safe_dump({"tests": [test]}))
     try:
-        command = [program(NEWEST, "promtool"), "test", "rules", folder / "test.yml"]
+        command: list[str | Path] = [program(NEWEST, "promtool"), "test", "rules", folder / "test.yml"]
     except MissingError as error:
         missing(error)
         raise
