@@ -19,7 +19,7 @@ SEEDS ?= 20
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check audit format bench bench-check bench-doors recovery growth flame chaos overload soak latency fuzz dashboards screenshots docs lock clean
+.PHONY: help setup run test check audit format bench bench-check bench-doors recovery growth flame chaos overload soak latency fuzz dashboards schema screenshots docs lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -83,6 +83,9 @@ fuzz: $(FUZZ) ## Fuzz what takes hostile bytes, SECONDS=60 for each target
 
 dashboards: $(DEV) ## Make deploy/grafana/dashboards/*.json anew, from deploy/grafana/dashboards.py
 	$(BIN)/python -m deploy.grafana.dashboards
+
+schema: $(DEV) ## Make tests/deploy/schema.json anew, when Grafana's version changes; needs npm
+	$(BIN)/python -m tests.deploy.schema
 
 screenshots: $(DEV) ## Take the console's picture anew, with Chromium: docs/img/console.png; six minutes
 	$(BIN)/python -m tests.kafka.screenshots

@@ -7,21 +7,27 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from deploy.grafana.panels import Board, Panel, Row, built
+from deploy.grafana.panels import CHOSEN, Board, Panel, Row, built, opened
 
 FOLDER = Path(__file__).parent / "dashboards"
 _NO_FINDINGS = "none: no finding, or detection.live is off"
-_HERE = 'vpcflow_eni_info{account=~"$account", vpc=~"$vpc"}'
 _SCOPED = "of the accounts and VPCs chosen; what tells no account is always there"
 
 
 def _chosen(expression: str) -> str:
-    """Of interfaces, those of the accounts and VPCs chosen. Those of which nothing is known (`other`) stay."""
-    return f"({expression} and on (eni) {_HERE}) or ({expression} unless on (eni) vpcflow_eni_info)"
+    """Of interfaces, those of the accounts and VPCs chosen. `other`, of which nothing is known, stays."""
+    return f"({expression} and on (eni) {CHOSEN}) or ({expression} unless on (eni) vpcflow_eni_info)"
 
 
 def _by_eni(metric: str, matching: str = "") -> str:
     return f"sum by (eni) (rate({metric}{{{matching}}}[$window]))"
+
+
+def changed(expression: str) -> str:
+    """What differs most from a day before, what is new and what is gone too. Nothing before there is a day before."""
+    before = expression.replace("]", "] offset 1d")
+    difference = f"({expression} or 0 * {before}) - ({before} or 0 * {expression})"
+    return f"topk(10, abs({difference}) and on () {before})"
 
 
 def _quantiles(histogram: str) -> list[tuple[str, str]]:
@@ -61,15 +67,15 @@ _HEALTH = Row(
         ),
         Panel(
             "stat", "Open findings", "short", "Of all detectors and severities. Without detection.live there are none.",
-            [("sum(vpcflow_findings_active) or vector(0)", "findings")],
+            [("sum(vpcflow_findings_active) or vector(0)", "findings")], colors={1: "orange"},
         ),
         Panel(
             "stat", "Newest record", "s", "How long ago the newest record ended: delivery, lag and work together.",
-            [("time() - max(vpcflow_watermark_timestamp_seconds)", "age")],
+            [("time() - max(vpcflow_watermark_timestamp_seconds)", "age")], colors={900: "orange", 1800: "red"},
         ),
         Panel(
             "stat", "Workers ready", "short", "Processes whose /readyz says 200.",
-            [('sum(vpcflow_ready{job=~".*worker.*"}) or sum(vpcflow_ready)', "ready")],
+            [('sum(vpcflow_ready{job=~".*worker.*"}) or sum(vpcflow_ready)', "ready")], colors={0: "red", 1: "green"},
         ),
     ],
 )  # fmt: skip
@@ -94,7 +100,7 @@ OVERVIEW = Board(
         Row("Who, and over what", [
             Panel(
                 "lines", "Busiest interfaces", "Bps", f"The ten that move most bytes, {_SCOPED}.",
-                [(f"topk(10, {_chosen(_by_eni(_BYTES))})", "{{eni}}")],
+                [(f"topk(10, {_chosen(_by_eni(_BYTES))})", "{{eni}}")], enis=True,
             ),
             Panel(
                 "lines", "Busiest services", "Bps", "The ten service ports that move most bytes, of all accounts.",
@@ -103,14 +109,12 @@ OVERVIEW = Board(
         ]),
         Row("What has changed since the day before?", [
             Panel(
-                "rows", "Interfaces", "Bps", "Those whose bytes a second differ most from the same time a day ago.",
-                [(f"topk(10, abs({_by_eni(_BYTES)} - {_by_eni(_BYTES).replace(']', '] offset 1d')}))", "")],
-                nothing="no figures of yesterday yet",
+                "rows", "Interfaces", "Bps", "Those whose bytes a second differ most from the same time a day ago, new ones and those that are gone too.",
+                [(changed(_by_eni(_BYTES)), "")], nothing="no figures of yesterday yet", enis=True,
             ),
             Panel(
                 "rows", "Services", "Bps", "The same of service ports.",
-                [(f"topk(10, abs({_BY_PORT} - {_BY_PORT.replace(']', '] offset 1d')}))", "")],
-                nothing="no figures of yesterday yet",
+                [(changed(_BY_PORT), "")], nothing="no figures of yesterday yet",
             ),
         ]),
     ],
@@ -179,7 +183,7 @@ ENI = Board(
             ),
         ]),
     ],
-    ["eni"],
+    ["account", "vpc", "eni"],
 )  # fmt: skip
 
 PORTS = Board(
@@ -223,17 +227,17 @@ SECURITY = Board(
             ),
             Panel(
                 "stat", "Opened today", "short", "In the last 24 hours, suppressed ones too.",
-                [("sum(increase(vpcflow_findings_total[1d])) or vector(0)", "opened")],
+                [(f"sum({opened('1d')}) or sum(increase(vpcflow_findings_total[1d])) or vector(0)", "opened")],
             ),
             Panel(
                 "stat", "Exposed services", "short", "Open findings of the detector exposure: administration and databases "
                 "that are accepted from public addresses.",
-                [('sum(vpcflow_findings_active{detector="exposure"}) or vector(0)', "exposed")],
+                [('sum(vpcflow_findings_active{detector="exposure"}) or vector(0)', "exposed")], colors={1: "red"},
             ),
             Panel(
                 "stat", "Records no detector saw", "cps", "Late, from the future, or without addresses: findings may miss "
                 "what is in them.",
-                [("sum(rate(vpcflow_unwatched_records_total[5m])) or vector(0)", "unwatched")],
+                [("sum(rate(vpcflow_unwatched_records_total[5m])) or vector(0)", "unwatched")], colors={1e-9: "orange"},
             ),
         ]),
         Row("Which", [
@@ -243,14 +247,14 @@ SECURITY = Board(
                 [("sort_desc(sum by (detector, severity) (vpcflow_findings_active) > 0)", "")], nothing=_NO_FINDINGS,
             ),
             Panel(
-                "lines", "Opened", "short", "In an hour, by detector.",
-                [("sum by (detector) (increase(vpcflow_findings_total[1h])) > 0", "{{detector}}")], nothing=_NO_FINDINGS,
+                "bars", "Opened", "short", "In each step of the drawing, a minute or more, by detector.",
+                [(f"sum by (detector) ({opened('$__interval')}) > 0", "{{detector}}")], nothing=_NO_FINDINGS, stacked=True,
             ),
         ]),
         Row("Refused", [
             Panel(
                 "lines", "By interface", "cps", f"The ten where security groups or NACLs refuse most, {_SCOPED}.",
-                [(f"topk(10, {_chosen(_by_eni(_FLOWS, _REJECT))})", "{{eni}}")],
+                [(f"topk(10, {_chosen(_by_eni(_FLOWS, _REJECT))})", "{{eni}}")], enis=True,
             ),
             Panel("lines", "By port", "cps", "The ten ports that are refused most.", _ports("flows", _REJECT)),
         ]),
@@ -275,13 +279,13 @@ COST = Board(
             Panel(
                 "stat", "Cost surges", "short", "Open findings of the detector cost-surge: traffic to the Internet costs "
                 "many times the usual, by a table of prices.",
-                [('sum(vpcflow_findings_active{detector="cost-surge"}) or vector(0)', "open")],
+                [('sum(vpcflow_findings_active{detector="cost-surge"}) or vector(0)', "open")], colors={1: "orange"},
             ),
         ]),
         Row("Whose", [
             Panel(
                 "lines", "Interfaces that send most", "Bps", f"The ten that send most, {_SCOPED}.",
-                [(f"topk(10, {_chosen(_by_eni(_BYTES, _EGRESS))})", "{{eni}}")], stacked=True,
+                [(f"topk(10, {_chosen(_by_eni(_BYTES, _EGRESS))})", "{{eni}}")], enis=True, stacked=True,
             ),
             Panel(
                 "lines", "Accounts that send most", "Bps", "By account, where the records tell it.",
@@ -292,7 +296,7 @@ COST = Board(
         Row("The last day", [
             Panel(
                 "rows", "Interfaces", "decgbytes", "Gigabytes that left from the ten largest in 24 hours.",
-                [(f"topk(10, sum by (eni) (increase({_BYTES}{{{_EGRESS}}}[1d])) / 1e9)", "")],
+                [(f"topk(10, sum by (eni) (increase({_BYTES}{{{_EGRESS}}}[1d])) / 1e9)", "")], enis=True,
             ),
             Panel(
                 "rows", "Services", "decgbytes", "Gigabytes over the ten largest service ports in 24 hours, both ways.",

@@ -7,7 +7,7 @@ flow logs come in bursts, one each aggregation interval, so Grafana's own rate i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.models import common as common_model
@@ -19,14 +19,28 @@ NOTHING = "nothing yet"
 _SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _WIDTH, _STAT_HEIGHT, _HEIGHT = 24, 4, 8
 
+_STEP = "1m"
+
 Query = tuple[str, str]
 """An expression and the legend of what it gives."""
 
 
+def opened(window: str) -> str:
+    """Findings that were opened in the last `window`.
+
+    `increase` does not see the first one of a detector, as no sample is before it. Of a partition whose figures were
+    not scraped back then nothing is told: what it has need not be new.
+    """
+    now = "max by (detector, severity, partition) (vpcflow_findings_total{})"
+    before = f"{now.format(f' offset {window}')} or 0 * {now.format('')}"
+    return f"{now.format('')} - ({before}) and on (partition) vpcflow_watched_before_timestamp_seconds offset {window}"
+
+
 @dataclass(frozen=True)
 class Panel:
-    """kind: `stat` (a figure), `lines` (over time) or `rows` (a table, of now). unit: Grafana's id of it. nothing: what
-    is shown without data. stacked: lines are parts of a whole.
+    """kind: `stat` (a figure), `lines` (over time), `bars` (what happened in each step) or `rows` (a table, of now).
+    unit: Grafana's id of it. nothing: what is shown without data. stacked: lines are parts of a whole. colors: of a
+    figure, from which value on. enis: what it shows are interfaces, and each opens the dashboard of its own.
     """
 
     kind: str
@@ -36,6 +50,8 @@ class Panel:
     queries: Sequence[Query]
     nothing: str = NOTHING
     stacked: bool = False
+    colors: Mapping[float, str] = field(default_factory=dict)
+    enis: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,7 @@ _Made = stat.Panel | timeseries.Panel | table.Panel
 
 
 def _panel(panel: Panel, width: int) -> _Made:
-    kinds: Mapping[str, Callable[[Panel], _Made]] = {"stat": _stat, "lines": _lines, "rows": _rows}
+    kinds: Mapping[str, Callable[[Panel], _Made]] = {"stat": _stat, "lines": _lines, "bars": _bars, "rows": _rows}
     made = kinds[panel.kind](panel)
     made = (
         made.title(panel.title).description(panel.description).unit(panel.unit).no_value(panel.nothing)
@@ -86,6 +102,8 @@ def _panel(panel: Panel, width: int) -> _Made:
     )  # fmt: skip
     for number, (expression, legend) in enumerate(panel.queries):
         query = prometheus.Dataquery().ref_id(chr(ord("A") + number)).expr(expression).legend_format(legend)
+        if panel.kind == "bars":
+            query = query.interval(_STEP)
         if panel.kind == "rows":
             query = query.instant().format(PromQueryFormat.TABLE)
         made = made.with_target(query)
@@ -93,9 +111,14 @@ def _panel(panel: Panel, width: int) -> _Made:
 
 
 def _stat(panel: Panel) -> stat.Panel:
-    many = len(panel.queries) > 1
-    mode = common_model.BigValueTextMode.VALUE_AND_NAME if many else common_model.BigValueTextMode.VALUE
-    return stat.Panel().text_mode(mode).graph_mode(common_model.BigValueGraphMode.AREA)
+    """The name of a series stands beside its figure where there are several."""
+    steps = [model.Threshold(value=None, color="text")]
+    steps += [model.Threshold(value=value, color=color) for value, color in panel.colors.items()]
+    thresholds = dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
+    return (
+        stat.Panel().text_mode(common_model.BigValueTextMode.AUTO).graph_mode(common_model.BigValueGraphMode.AREA)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).thresholds(thresholds)
+    )  # fmt: skip
 
 
 def _lines(panel: Panel) -> timeseries.Panel:
@@ -105,17 +128,28 @@ def _lines(panel: Panel) -> timeseries.Panel:
         .placement(common_model.LegendPlacement.BOTTOM).calcs(["mean", "max", "lastNotNull"])
     )  # fmt: skip
     tooltip = common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI)
-    return (
+    made = (
         timeseries.Panel().fill_opacity(25 if panel.stacked else 5).line_width(1).min(0).legend(legend).tooltip(tooltip)
         .stacking(common.StackingConfig().mode(stacking))
     )  # fmt: skip
+    return made.data_links([_eni_link("${__field.labels.eni}")]) if panel.enis else made
+
+
+def _bars(panel: Panel) -> timeseries.Panel:
+    return _lines(panel).draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80)
 
 
 def _rows(panel: Panel) -> table.Panel:
-    del panel
     hidden = {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": {"Value": "value"}}
     organize = model.DataTransformerConfig(id_val="organize", options=hidden)
-    return table.Panel().show_header(show_header=True).transformations([organize])
+    made = table.Panel().show_header(show_header=True).transformations([organize])
+    return made.data_links([_eni_link("${__data.fields.eni}")]) if panel.enis else made
+
+
+def _eni_link(eni: str) -> dashboard.DashboardLink:
+    """To the dashboard of an interface, with the time and what was chosen."""
+    kept = "${datasource:queryparam}&${window:queryparam}&${__url_time_range}"
+    return dashboard.DashboardLink("Look at this interface").url(f"/d/{TAG}-eni?var-eni={eni}&{kept}")
 
 
 def _link() -> dashboard.DashboardLink:
@@ -126,12 +160,29 @@ def _link() -> dashboard.DashboardLink:
     )  # fmt: skip
 
 
-def _findings() -> dashboard.AnnotationQuery:
+class _Mark(model.AnnotationQuery):
+    """With what Grafana's Prometheus source reads, which the SDK does not know.
+
+    Each step of the query has the findings of that step: none is missed, however long a time is looked at.
+    """
+
+    def to_json(self) -> dict[str, object]:
+        expression = f"sum by (detector, severity) ({opened('$__interval')}) > 0"
+        target = {"expr": expression, "interval": _STEP, "refId": "findings"}
+        words = {"titleFormat": "{{detector}}", "textFormat": "a finding of severity {{severity}} was opened"}
+        return {**super().to_json(), "target": target, **words, "tagKeys": "detector,severity"}
+
+
+class _Marks(dashboard.AnnotationQuery):
+    """The builder of it."""
+
+    def build(self) -> model.AnnotationQuery:
+        return _Mark(**vars(super().build()))
+
+
+def _findings() -> _Marks:
     """A mark where a finding was opened."""
-    return (
-        dashboard.AnnotationQuery().name("findings").datasource(_SOURCE).enable(enable=True).icon_color("red")
-        .expr("sum by (detector, severity) (increase(vpcflow_findings_total[2m])) > 0")
-    )  # fmt: skip
+    return _Marks().name("findings").datasource(_SOURCE).enable(enable=True).icon_color("red")
 
 
 def _datasource() -> dashboard.DatasourceVariable:
@@ -146,10 +197,13 @@ def _window() -> dashboard.CustomVariable:
     )  # fmt: skip
 
 
+CHOSEN = 'vpcflow_eni_info{account=~"$account|", vpc=~"$vpc|"}'
+"""Interfaces of the accounts and VPCs that were chosen, and those that tell none."""
+
 _VARIABLES = {
     "account": ("account", "label_values(vpcflow_eni_info, account)"),
-    "vpc": ("VPC", 'label_values(vpcflow_eni_info{account=~"$account"}, vpc)'),
-    "eni": ("ENI", "label_values(vpcflow_eni_last_seen_timestamp_seconds, eni)"),
+    "vpc": ("VPC", 'label_values(vpcflow_eni_info{account=~"$account|"}, vpc)'),
+    "eni": ("ENI", f"label_values({CHOSEN}, eni)"),
 }
 
 
